@@ -1,0 +1,1 @@
+"""A real SMTP server and a WhatsApp Cloud API server for demo and tests."""

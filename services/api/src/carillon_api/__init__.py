@@ -1,0 +1,1 @@
+"""Accepts events, serves feeds, streams and operators."""

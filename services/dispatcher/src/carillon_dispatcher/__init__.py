@@ -1,0 +1,1 @@
+"""Resolves audiences and preferences, plans deliveries, fans out."""

@@ -1,0 +1,1 @@
+"""Delivers the e-mail channel over SMTP."""

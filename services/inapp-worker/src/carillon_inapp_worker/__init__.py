@@ -1,0 +1,1 @@
+"""Writes the in-app feed and announces it live."""

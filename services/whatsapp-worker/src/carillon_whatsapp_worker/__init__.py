@@ -1,0 +1,1 @@
+"""Delivers the WhatsApp channel over the Cloud API."""

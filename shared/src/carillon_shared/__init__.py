@@ -1,0 +1,1 @@
+"""What every Carillon service shares: domain, contracts, topology, broker, database, worker engine."""
