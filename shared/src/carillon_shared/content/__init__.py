@@ -1,0 +1,1 @@
+"""Templates: sandboxed rendering per channel and locale."""

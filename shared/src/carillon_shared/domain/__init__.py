@@ -1,0 +1,1 @@
+"""The words of Carillon as types: channels, lanes, states, reasons, outcomes. Pure: no input or output."""

@@ -1,0 +1,67 @@
+"""A delivery as a worker sees it: everything needed to send, read from the database when it is leased."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from carillon_shared.domain.channels import Channel
+from carillon_shared.domain.lanes import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """The subscriber at the moment of sending."""
+
+    id: str  # the tenant's own id
+    number: int
+    email: str | None
+    phone: str | None  # E.164
+    locale: str | None  # BCP 47, None: the tenant's default
+    time_zone: str | None  # IANA name, None: the tenant's default
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantProfile:
+    """What messages of this tenant look like by default."""
+
+    slug: str
+    name: str
+    default_locale: str = "en"
+    default_time_zone: str = "UTC"
+    sender_name: str | None = None
+    sender_address: str | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventContent:
+    """The event, shared by all deliveries of a chunk."""
+
+    id: UUID
+    tenant: TenantProfile
+    type: str
+    category: str
+    source: str
+    subject: str | None
+    time: datetime
+    data: Mapping[str, Any]
+    sender_name: str | None = None  # the event type's own, over the tenant's
+    sender_address: str | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedDelivery:
+    """One delivery that this worker may send now, and nobody else until `lease_until`."""
+
+    id: UUID
+    event: EventContent
+    recipient: Recipient
+    channel: Channel
+    lane: Lane
+    attempt: int  # numbered from 1
+    first_attempt_at: datetime
+    templates: Mapping[str, Mapping[str, Any]]  # content by locale, of this event type and channel
