@@ -5,18 +5,19 @@ from typing import Protocol, TypeVar
 from carillon_shared.domain.delivery import LeasedDelivery
 from carillon_shared.domain.outcomes import Outcome
 
-MessageT = TypeVar("MessageT")
+MessageT_co = TypeVar("MessageT_co", covariant=True)
 MessageT_contra = TypeVar("MessageT_contra", contravariant=True)
 
 
-class Composer(Protocol[MessageT]):
+class Composer(Protocol[MessageT_co]):
     """Makes the provider's message of a delivery: pure, no input or output."""
 
-    def __call__(self, delivery: LeasedDelivery) -> MessageT:
+    def __call__(self, delivery: LeasedDelivery) -> MessageT_co:
         """Return what the provider will be handed.
 
         Raises `carillon_shared.content.ContentError` when a template is missing, broken or lacks a variable
-        (-> dead), and `carillon_shared.domain.addresses.InvalidAddressError` for an address that is none (-> failed).
+        (-> dead), and `carillon_shared.domain.addresses.InvalidAddressError` for an address that is none
+        (-> failed).
         """
         ...
 
