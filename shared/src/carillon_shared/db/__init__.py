@@ -1,1 +1,1 @@
-"""To be described."""
+"""PostgreSQL: pools with every time limit set, tenant transactions, migrations, the schema itself."""

@@ -1,0 +1,168 @@
+-- What the API may do across tenants, and no more: these functions run as carillon_intake.
+
+CREATE FUNCTION carillon.current_tenant() RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT nullif(current_setting('carillon.tenant_id', true), '')::integer
+$$;
+
+-- Take one throttle slot on each listed channel for one event, or none of them. True when taken.
+-- The caller holds the event's key, so a duplicate never gets here.
+CREATE FUNCTION carillon.take_intake_slots(
+    tenant integer, subscriber_id text, scope_name text, channel_names text[], slot_limit integer, per_seconds integer)
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    who bigint;
+    window_start timestamptz := clock_timestamp() - make_interval(secs => per_seconds);
+BEGIN
+    SELECT s.number INTO who FROM carillon.subscribers s WHERE s.tenant_id = tenant AND s.id = subscriber_id;
+    IF who IS NULL THEN
+        RETURN true;                                      -- nobody has used a slot of a person who is not known
+    END IF;
+    INSERT INTO carillon.limit_slots (tenant_id, subscriber, scope, channel, taken)
+    SELECT tenant, who, scope_name, c::carillon.channel, '{}' FROM unnest(channel_names) AS c ORDER BY c
+    ON CONFLICT DO NOTHING;
+    PERFORM FROM carillon.limit_slots l
+    WHERE l.tenant_id = tenant AND l.subscriber = who AND l.scope = scope_name
+      AND l.channel = ANY (channel_names::carillon.channel[])
+    ORDER BY l.channel FOR UPDATE;
+    IF EXISTS (
+        SELECT FROM carillon.limit_slots l
+        WHERE l.tenant_id = tenant AND l.subscriber = who AND l.scope = scope_name
+          AND l.channel = ANY (channel_names::carillon.channel[])
+          AND (SELECT count(*) FROM unnest(l.taken) AS t WHERE t > window_start) >= slot_limit)
+    THEN
+        RETURN false;
+    END IF;
+    UPDATE carillon.limit_slots l
+    SET taken = ARRAY(SELECT t FROM unnest(l.taken) AS t WHERE t > window_start ORDER BY t) || clock_timestamp()
+    WHERE l.tenant_id = tenant AND l.subscriber = who AND l.scope = scope_name
+      AND l.channel = ANY (channel_names::carillon.channel[]);
+    RETURN true;
+END $$;
+
+-- Group commit. Arrays are aligned; the caller has sorted them by (tenant, source, id), removed duplicates within
+-- them, and checked that text has no NUL. Result, one row per input:
+--   accepted   stored now             duplicate  stored before with the same body
+--   conflict   stored before with another body   throttled  its type refuses it now
+-- Fast-path events are owed to the broker ten seconds from now: until then the API itself publishes.
+CREATE FUNCTION carillon.accept_events(
+    tenant_ids integer[], sources text[], external_ids text[], body_hashes bytea[], types text[], categories text[],
+    lanes text[], channel_lists text[], subjects text[], times timestamptz[], datas text[], audiences text[],
+    inline_lists text[], actors text[], deliver_ats timestamptz[], expires_ats timestamptz[], traceparents text[],
+    throttles text[], publish_grace_seconds double precision DEFAULT 10)
+RETURNS TABLE (n integer, event_id uuid, result text, accepted_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    moment timestamptz := clock_timestamp();
+    refused integer[] := '{}';
+    won integer[];
+    candidate integer;
+    throttle jsonb;
+BEGIN
+    WITH given AS (
+        SELECT g.n::integer AS n, g.tenant_id, g.source, g.external_id, g.body_hash
+        FROM unnest(tenant_ids, sources, external_ids, body_hashes)
+             WITH ORDINALITY AS g(tenant_id, source, external_id, body_hash, n)
+    ), inserted AS (
+        INSERT INTO carillon.event_keys AS k (tenant_id, source, id, event_id, body_hash, accepted_at)
+        SELECT g.tenant_id, g.source, g.external_id, carillon.new_event_id(moment), g.body_hash, moment
+        FROM given g ORDER BY g.n
+        ON CONFLICT DO NOTHING
+        RETURNING k.tenant_id, k.source, k.id
+    )
+    SELECT coalesce(array_agg(g.n ORDER BY g.n), '{}') INTO won
+    FROM inserted i JOIN given g ON (g.tenant_id, g.source, g.external_id) = (i.tenant_id, i.source, i.id);
+
+    FOR candidate IN SELECT w FROM unnest(won) AS w WHERE throttles[w] IS NOT NULL ORDER BY w LOOP
+        throttle := throttles[candidate]::jsonb;
+        IF NOT carillon.take_intake_slots(
+            tenant_ids[candidate], throttle->>'subscriber', 'type:' || types[candidate],
+            ARRAY(SELECT jsonb_array_elements_text(throttle->'channels')),
+            (throttle->>'limit')::integer, (throttle->>'per_seconds')::integer)
+        THEN
+            refused := refused || candidate;
+        END IF;
+    END LOOP;
+    IF refused <> '{}' THEN
+        DELETE FROM carillon.event_keys k USING unnest(refused) AS r
+        WHERE k.tenant_id = tenant_ids[r] AND k.source = sources[r] AND k.id = external_ids[r];
+        won := ARRAY(SELECT w FROM unnest(won) AS w WHERE w <> ALL (refused));
+    END IF;
+
+    INSERT INTO carillon.events (
+        id, tenant_id, type, source, external_id, subject, time, category, lane, channels, data, audience,
+        inline_users, actor, status, accepted_at, deliver_at, expires_at, owed_at, slots_taken, traceparent)
+    SELECT k.event_id, tenant_ids[w], types[w], sources[w], external_ids[w], subjects[w],
+           coalesce(times[w], moment), categories[w], lanes[w]::carillon.lane, channel_lists[w]::carillon.channel[],
+           datas[w]::jsonb, audiences[w]::jsonb, inline_lists[w]::jsonb, actors[w],
+           CASE WHEN deliver_ats[w] > moment THEN 'scheduled' ELSE 'accepted' END::carillon.event_status,
+           moment, deliver_ats[w], expires_ats[w],
+           greatest(deliver_ats[w], moment + make_interval(secs => publish_grace_seconds)),
+           throttles[w] IS NOT NULL, traceparents[w]
+    FROM unnest(won) AS w
+    JOIN carillon.event_keys k
+      ON k.tenant_id = tenant_ids[w] AND k.source = sources[w] AND k.id = external_ids[w];
+
+    -- A new statement: it sees a concurrent winner that the first one only waited for.
+    RETURN QUERY
+    SELECT i.n::integer, k.event_id,
+           CASE WHEN i.n = ANY (refused) THEN 'throttled'
+                WHEN i.n = ANY (won) THEN 'accepted'
+                WHEN k.body_hash = i.body_hash THEN 'duplicate'
+                ELSE 'conflict' END,
+           k.accepted_at
+    FROM unnest(tenant_ids, sources, external_ids, body_hashes)
+         WITH ORDINALITY AS i(tenant_id, source, external_id, body_hash, n)
+    LEFT JOIN carillon.event_keys k
+      ON k.tenant_id = i.tenant_id AND k.source = i.source AND k.id = i.external_id
+    ORDER BY i.n;
+END $$;
+
+-- The broker has these, nothing is owed any more. `lowest` and `highest` bound the ids, so that partitions are pruned.
+CREATE FUNCTION carillon.mark_published(ids uuid[], lowest uuid, highest uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE carillon.events SET owed_at = NULL
+    WHERE id = ANY (ids) AND owed_at IS NOT NULL AND status = 'accepted'
+      AND id BETWEEN lowest AND highest
+$$;
+
+-- Credentials are looked up before the tenant is known.
+CREATE FUNCTION carillon.find_api_key(key_id text)
+RETURNS TABLE (tenant_id integer, tenant text, secret_hash bytea, scopes text[], expires_at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT k.tenant_id, t.slug, k.secret_hash, k.scopes, k.expires_at
+    FROM carillon.api_keys k JOIN carillon.tenants t ON t.id = k.tenant_id
+    WHERE k.id = key_id AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+$$;
+
+CREATE FUNCTION carillon.find_tenant(tenant_slug text)
+RETURNS TABLE (tenant_id integer, origins text[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.id, t.origins FROM carillon.tenants t WHERE t.slug = tenant_slug
+$$;
+
+-- A browser's preflight carries no credential: is this origin listed by any tenant? (The answer to the real
+-- request then checks the tenant's own list.)
+CREATE FUNCTION carillon.origin_is_listed(origin text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM carillon.tenants t WHERE origin = ANY (t.origins))
+$$;
+
+-- Open a stream by its ticket: the first time within the minute it was made for, again until its token expires.
+CREATE FUNCTION carillon.redeem_stream_ticket(ticket_hash bytea)
+RETURNS TABLE (tenant_id integer, tenant text, subscriber text, topics text[], token_expires_at timestamptz)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE carillon.stream_tickets s SET opened_at = coalesce(s.opened_at, now())
+    FROM carillon.tenants t
+    WHERE s.hash = ticket_hash AND t.id = s.tenant_id AND s.token_expires_at > now()
+      AND (s.opened_at IS NOT NULL OR s.open_until > now())
+    RETURNING s.tenant_id, t.slug, s.subscriber, s.topics, s.token_expires_at
+$$;
+
+-- Can an event be stored at this moment? For readiness.
+CREATE FUNCTION carillon.partition_exists_for(moment timestamptz) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT to_regclass('carillon.events' || to_char(moment AT TIME ZONE 'UTC', '_YYYYMMDD')) IS NOT NULL
+$$;
