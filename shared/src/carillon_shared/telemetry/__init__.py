@@ -1,1 +1,1 @@
-"""To be described."""
+"""What operators see: logs without personal data, metrics, and health pages."""

@@ -1,0 +1,18 @@
+"""Every place where a fault test may kill a process."""
+
+from enum import StrEnum
+
+
+class CrashPoint(StrEnum):
+    """A named moment between two effects, where a crash must lose and double nothing."""
+
+    API_AFTER_COMMIT = "api.after_commit"
+    API_AFTER_PUBLISH = "api.after_publish"
+    RELAY_AFTER_PUBLISH = "relay.after_publish"
+    DISPATCHER_AFTER_PLAN = "dispatcher.after_plan"
+    DISPATCHER_MID_RANGE = "dispatcher.mid_range"
+    WORKER_AFTER_LEASE = "worker.after_lease"
+    WORKER_AFTER_PROVIDER_REPLY = "worker.after_provider_reply"
+    WORKER_AFTER_SETTLE = "worker.after_settle"
+    WORKER_AFTER_RETRY_PUBLISH = "worker.after_retry_publish"
+    INAPP_MID_FEED_WRITE = "inapp.mid_feed_write"

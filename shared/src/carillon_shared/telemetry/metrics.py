@@ -1,0 +1,133 @@
+"""Every metric of every service, each defined here and nowhere else.
+
+Label values come from small closed sets (channels, lanes, queue names of the topology, outcomes), never from
+tenants, users or texts. Those closed here start at zero, so that a rate is right from the first scrape; sets
+that belong to other packages are started by the service that owns them, with `start_at_zero`.
+"""
+
+from collections.abc import Iterable
+from itertools import product
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_CALL = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
+_JOURNEY = (
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+    1800.0,
+    3600.0,
+    86400.0,
+)
+_SIZE = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+# Intake
+INTAKE_EVENTS = Counter("carillon_intake_events_total", "Events that reached intake.", ["result"])
+INTAKE_FLUSH_SIZE = Histogram("carillon_intake_flush_size", "Events of one group commit.", buckets=_SIZE)
+INTAKE_FLUSH_SECONDS = Histogram(
+    "carillon_intake_flush_seconds", "Duration of one group commit.", buckets=_FAST
+)
+
+# Broker
+BROKER_CONNECTED = Gauge("carillon_broker_connected", "1 while this connection is up.", ["purpose"])
+BROKER_BLOCKED = Gauge(
+    "carillon_broker_blocked", "1 while the broker refuses publishes for lack of memory or disk.", ["purpose"]
+)
+BROKER_CONNECTS = Counter("carillon_broker_connects_total", "Connections made.", ["purpose"])
+PUBLISHED = Counter("carillon_publish_messages_total", "Publishes by how they ended.", ["result"])
+PUBLISH_SECONDS = Histogram(
+    "carillon_publish_seconds", "From handing over a slice of messages to its last confirm.", buckets=_FAST
+)
+
+# Consumers
+CONSUMER_MESSAGES = Counter("carillon_consumer_messages_total", "Messages received.", ["queue"])
+CONSUMER_REDELIVERED = Counter(
+    "carillon_consumer_redelivered_total", "Messages received again after a consumer was lost.", ["queue"]
+)
+CONSUMER_SETTLED = Counter(
+    "carillon_consumer_settled_total", "Messages given back to the broker.", ["queue", "settlement"]
+)
+CONSUMER_LATE_SETTLES = Counter(
+    "carillon_consumer_late_settles_total",
+    "Settlements for a channel that was gone.",
+    ["queue"],
+)
+CONSUMER_BATCH_SIZE = Histogram(
+    "carillon_consumer_batch_size", "Messages handled together.", ["queue"], buckets=_SIZE
+)
+CONSUMER_HANDLER_SECONDS = Histogram(
+    "carillon_consumer_handler_seconds", "Duration of one handler call.", ["queue"], buckets=_FAST
+)
+CONSUMER_FAILURES = Counter(
+    "carillon_consumer_failures_total", "Handler calls that raised.", ["queue", "kind"]
+)
+
+# Relay and rescue
+RELAYED = Counter("carillon_relay_events_total", "Owed events published by the relay.")
+RESCUED = Counter("carillon_rescues_total", "What was lost on its way and started again.", ["what"])
+
+# Planning
+PLANNED_DELIVERIES = Counter(
+    "carillon_planned_deliveries_total", "Delivery rows written by planning.", ["channel", "status"]
+)
+
+# Delivery
+ATTEMPTS = Counter("carillon_attempts_total", "Attempts by what they ended in.", ["channel", "outcome"])
+PROVIDER_SECONDS = Histogram(
+    "carillon_provider_seconds", "Duration of one call to a provider.", ["channel", "provider"], buckets=_CALL
+)
+RETRIES = Counter("carillon_retries_total", "Retries put on a tier of the ladder.", ["channel", "tier"])
+DEAD_LETTERS = Counter(
+    "carillon_dead_letters_total", "Deliveries that wait for a person.", ["channel", "reason"]
+)
+UNKNOWN_OUTCOMES = Counter(
+    "carillon_unknown_outcomes_total", "Provider calls that ended without an answer.", ["channel"]
+)
+LEASES_EXPIRED = Counter("carillon_leases_expired_total", "Deliveries whose worker vanished.", ["channel"])
+EVENT_TO_SETTLE_SECONDS = Histogram(
+    "carillon_event_to_settle_seconds",
+    "From the event's acceptance to the state its delivery came to rest in.",
+    ["channel", "lane"],
+    buckets=_JOURNEY,
+)
+
+# Feed and streams
+FEED_WRITES = Counter("carillon_feed_items_total", "Items written to feeds.")
+STREAMS_OPEN = Gauge("carillon_streams_open", "Open SSE streams.")
+FRAMES_SENT = Counter("carillon_stream_frames_total", "Frames written to SSE streams.", ["event"])
+
+INTAKE_RESULTS = ("accepted", "duplicate", "rejected")
+PUBLISH_RESULTS = ("confirmed", "returned", "refused", "unconfirmed", "not_connected")
+PURPOSES = ("publish", "consume")
+FRAME_EVENTS = ("notification", "update", "reset", "ready", "signal")
+RESCUES = ("event", "range", "queued", "retrying", "hold")
+
+
+def start_at_zero(metric: Counter | Gauge | Histogram, **values: Iterable[str]) -> None:
+    """Create every combination of these label values, so that each is exported before it first happens.
+
+    Example: `start_at_zero(UNKNOWN_OUTCOMES, channel=Channel)`.
+    """
+    names = list(values)
+    for combination in product(*values.values()):
+        metric.labels(**dict(zip(names, map(str, combination), strict=True)))
+
+
+start_at_zero(INTAKE_EVENTS, result=INTAKE_RESULTS)
+start_at_zero(BROKER_CONNECTED, purpose=PURPOSES)
+start_at_zero(BROKER_BLOCKED, purpose=PURPOSES)
+start_at_zero(BROKER_CONNECTS, purpose=PURPOSES)
+start_at_zero(PUBLISHED, result=PUBLISH_RESULTS)
+start_at_zero(FRAMES_SENT, event=FRAME_EVENTS)
+start_at_zero(RESCUED, what=RESCUES)
