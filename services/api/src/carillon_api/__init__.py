@@ -1,1 +1,1 @@
-"""Accepts events, serves feeds, streams and operators."""
+"""The API: accepts events, serves feeds, streams and operators."""

@@ -1,0 +1,1 @@
+"""Who calls: API keys for services, subscriber tokens for people."""
