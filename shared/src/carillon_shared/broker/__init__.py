@@ -1,6 +1,9 @@
 """The only package that speaks AMQP: sessions, publishing, consuming, declaring the topology."""
 
+from carillon_shared.broker.admin import BrokerUnreachableError, DifferentError
 from carillon_shared.broker.consumer import Subscription
+from carillon_shared.broker.declare import declare
+from carillon_shared.broker.drift import Drift, check
 from carillon_shared.broker.errors import (
     BrokerError,
     ConnectionLostError,
@@ -19,7 +22,10 @@ from carillon_shared.broker.session import BrokerSession
 __all__ = [
     "BrokerError",
     "BrokerSession",
+    "BrokerUnreachableError",
     "ConnectionLostError",
+    "DifferentError",
+    "Drift",
     "Incoming",
     "LiveSubscription",
     "NotConnectedError",
@@ -32,6 +38,8 @@ __all__ = [
     "Settlements",
     "Subscription",
     "UnroutableError",
+    "check",
+    "declare",
     "live",
     "outcome",
 ]
