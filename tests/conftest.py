@@ -7,7 +7,9 @@ from contextlib import nullcontext
 import pytest
 from carillon_local.postgres import PostgresServer
 from carillon_local.rabbitmq import RabbitmqServer
+from support import migrated as migrated_databases
 from support.local_servers import LocalServers
+from support.migrated import MigratedDatabase
 from support.services import POSTGRES, RABBITMQ, PostgresService, RabbitmqService, Services
 
 _SERVICES = pytest.StashKey[Services]()
@@ -59,6 +61,22 @@ async def database(postgres: PostgresService) -> AsyncIterator[str]:
     name = await postgres.create_database()
     yield name
     await postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+async def database_template(postgres: PostgresService) -> AsyncIterator[str]:
+    """Name of a migrated database that tests copy."""
+    name = await migrated_databases.make_template(postgres)
+    yield name
+    await postgres.drop_database(name)
+
+
+@pytest.fixture
+async def migrated(postgres: PostgresService, database_template: str) -> AsyncIterator[MigratedDatabase]:
+    """A database at the newest revision for this test alone."""
+    copy = await migrated_databases.copy_template(postgres, database_template)
+    yield copy
+    await migrated_databases.drop(copy)
 
 
 @pytest.fixture

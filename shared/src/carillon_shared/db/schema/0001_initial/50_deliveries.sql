@@ -52,7 +52,7 @@ CREATE TABLE carillon.due (
 );
 CREATE INDEX due_by_time ON carillon.due (due_at);
 
-CREATE SEQUENCE carillon.lease_tokens;
+-- The worker draws its own token at random, so that it can ask again after a commit whose outcome it did not learn.
 CREATE TABLE carillon.leases (
     token         bigint PRIMARY KEY,
     until         timestamptz NOT NULL,

@@ -64,7 +64,6 @@ BEGIN
             carillon.queue_watermarks TO %I', worker);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.due, carillon.leases, carillon.dead_letters,
             carillon.poison_messages TO %I', worker);
-        EXECUTE format('GRANT USAGE ON SEQUENCE carillon.lease_tokens TO %I', worker);
     END LOOP;
 END $$;
 GRANT SELECT, INSERT, UPDATE ON carillon.feeds, carillon.feed_items TO carillon_inapp_worker;
@@ -88,6 +87,22 @@ BEGIN
     END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION carillon.ensure_partitions(date, integer) TO carillon_dispatcher;
+
+DO $$
+DECLARE
+    worker text;
+BEGIN
+    FOREACH worker IN ARRAY ARRAY['carillon_email_worker', 'carillon_whatsapp_worker', 'carillon_inapp_worker'] LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION
+            carillon.work_verdict(carillon.delivery_status, smallint, smallint, timestamptz, timestamptz, timestamptz,
+                carillon.reason),
+            carillon.settle(uuid[], bigint[], text[], text[], text[], double precision[], text[], text[], text[], text[],
+                text[], double precision[], double precision[], text[], text, uuid, uuid, bigint[]),
+            carillon.lease(uuid[], smallint[], uuid, uuid, bigint, text, double precision),
+            carillon.write_feed(uuid[], smallint[], text[], text[], text[], uuid, uuid),
+            carillon.bury(uuid[], smallint[], text[], text[], text[], text[], text, uuid, uuid) TO %I', worker);
+    END LOOP;
+END $$;
 
 -- The owner may not keep the privileges that the intake functions run with, so they change hands.
 GRANT CREATE ON SCHEMA carillon TO carillon_intake;

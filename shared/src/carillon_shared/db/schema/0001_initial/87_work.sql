@@ -1,0 +1,285 @@
+-- What workers do to deliveries. Every write to a leased delivery names its token. Ids come with their lowest and
+-- highest, so that partitions are pruned. Sequential scans and hash joins are off here: these statements touch a few
+-- rows by key, and a plan made while a table was still empty must not scan it once it is full.
+
+-- What a worker may do with a delivery that a message asks it to send. `for_attempt` is the attempt the message is for.
+--   leased: send it now     early: its time has not come     stale: somebody else did this already
+--   again: the attempt was made and its retry may not have been published    buried: the same for its dead letter
+--   cancelled | expired | skipped: it ends here
+CREATE FUNCTION carillon.work_verdict(
+    status carillon.delivery_status, attempt smallint, for_attempt smallint, cancelled_at timestamptz,
+    expires_at timestamptz, next_attempt_at timestamptz, skip carillon.reason) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN attempt >= for_attempt AND status = 'retrying' THEN 'again'
+        WHEN attempt >= for_attempt AND status = 'dead' THEN 'buried'
+        WHEN attempt >= for_attempt OR status NOT IN ('queued', 'retrying') THEN 'stale'
+        WHEN cancelled_at IS NOT NULL THEN 'cancelled'
+        WHEN expires_at <= now() THEN 'expired'
+        WHEN skip IS NOT NULL THEN 'skipped'
+        WHEN next_attempt_at > now() + interval '1 second' THEN 'early'
+        ELSE 'leased'
+    END
+$$;
+
+-- Lease deliveries for sending. A row that another session holds, or that does not exist, is left out of the answer.
+-- Asking twice with one token gives the same answer.
+CREATE FUNCTION carillon.lease(
+    wanted uuid[], for_attempts smallint[], lowest uuid, highest uuid, new_token bigint, holder_name text,
+    seconds double precision)
+RETURNS TABLE (
+    id uuid, verdict text, attempt smallint, budget_start smallint, unknowns smallint, remaining double precision,
+    first_attempt_at timestamptz, subscriber_id text, subscriber_number bigint, email text, phone text, locale text,
+    time_zone text, attributes jsonb)
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH asked AS (
+        SELECT a.id, a.for_attempt FROM unnest(wanted, for_attempts) AS a(id, for_attempt)
+    ), held AS (
+        SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.status, d.attempt, d.lease_token,
+               d.next_attempt_at, asked.for_attempt
+        FROM asked JOIN carillon.deliveries d ON d.id = asked.id
+        WHERE d.id BETWEEN lowest AND highest
+        ORDER BY d.id
+        FOR UPDATE OF d SKIP LOCKED
+    ), judged AS (
+        SELECT h.*, s.id AS subscriber_id, s.email, s.phone, s.locale, s.time_zone, s.attributes, rule.skip,
+               CASE WHEN h.lease_token = new_token AND h.status = 'sending' THEN 'leased'
+                    ELSE carillon.work_verdict(h.status, h.attempt, h.for_attempt, e.cancelled_at, e.expires_at,
+                                               h.next_attempt_at, rule.skip) END AS verdict
+        FROM held h
+        JOIN carillon.events e ON e.id = h.event_id
+        JOIN carillon.tenants t ON t.id = h.tenant_id
+        JOIN carillon.subscribers s ON s.tenant_id = h.tenant_id AND s.number = h.subscriber
+        LEFT JOIN carillon.event_types y ON y.tenant_id = h.tenant_id AND y.name = e.type
+        LEFT JOIN carillon.preferences p ON p.tenant_id = h.tenant_id AND p.subscriber = h.subscriber
+        CROSS JOIN LATERAL (SELECT carillon.skip_reason(
+            false, false, s.registered, h.channel = ANY (t.disabled_channels),
+            carillon.has_address(h.channel, s.email, s.phone), coalesce(y.mandatory, false),
+            carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
+    ), changed AS (
+        UPDATE carillon.deliveries d
+        SET status = CASE j.verdict WHEN 'leased' THEN 'sending' ELSE j.verdict END::carillon.delivery_status,
+            reason = CASE j.verdict WHEN 'leased' THEN NULL WHEN 'skipped' THEN j.skip
+                                    ELSE j.verdict::carillon.reason END,
+            attempt = CASE j.verdict WHEN 'leased' THEN j.for_attempt ELSE d.attempt END,
+            lease_token = CASE j.verdict WHEN 'leased' THEN new_token ELSE d.lease_token END,
+            first_attempt_at = CASE j.verdict WHEN 'leased' THEN coalesce(d.first_attempt_at, now())
+                                              ELSE d.first_attempt_at END,
+            updated_at = now()
+        FROM judged j
+        WHERE d.id = j.id AND d.id BETWEEN lowest AND highest
+          AND j.verdict IN ('leased', 'cancelled', 'expired', 'skipped')
+        RETURNING d.id, d.attempt, d.budget_start, d.unknowns, d.first_attempt_at, j.for_attempt, d.status
+    ), lease_made AS (
+        INSERT INTO carillon.leases (token, until, holder, delivery_ids)
+        SELECT new_token, now() + make_interval(secs => seconds), holder_name, array_agg(c.id)
+        FROM changed c WHERE c.status = 'sending' HAVING count(*) > 0
+        ON CONFLICT (token) DO NOTHING
+    ), no_longer_due AS (
+        DELETE FROM carillon.due USING changed c WHERE due.delivery_id = c.id AND c.for_attempt > 1
+    )
+    SELECT j.id, j.verdict, coalesce(c.attempt, j.attempt), c.budget_start, c.unknowns,
+           extract(epoch FROM j.next_attempt_at - now())::double precision, c.first_attempt_at,
+           j.subscriber_id, j.subscriber, j.email, j.phone, j.locale, j.time_zone, j.attributes
+    FROM judged j LEFT JOIN changed c ON c.id = j.id
+    ORDER BY j.id;
+END $$;
+
+-- Write down how attempts ended. Returns every given delivery whose state is ours to act on: settled now, or
+-- settled by an earlier call with the same token whose commit the worker did not learn of. A delivery that is
+-- missing in the answer was leased by somebody else meanwhile.
+CREATE FUNCTION carillon.settle(
+    ids uuid[], tokens bigint[], new_statuses text[], reasons text[], hold_reasons text[],
+    delays double precision[], provider_ids text[], outcomes text[], codes text[], errors text[], stacks text[],
+    started_ago double precision[], took double precision[], event_types text[], provider_name text,
+    lowest uuid, highest uuid, finished_tokens bigint[])
+RETURNS TABLE (id uuid, status carillon.delivery_status)
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+BEGIN
+    WITH ended AS (
+        SELECT * FROM unnest(ids, tokens, new_statuses, reasons, hold_reasons, delays, provider_ids, outcomes, codes,
+                             errors, stacks, started_ago, took, event_types)
+            AS s(id, token, new_status, reason, hold_reason, delay, provider_id, outcome, code, error, stack,
+                 started_ago, took, event_type)
+    ), changed AS (
+        UPDATE carillon.deliveries d
+        SET status = final.status::carillon.delivery_status,
+            reason = CASE final.status WHEN 'cancelled' THEN 'cancelled' ELSE s.reason END::carillon.reason,
+            hold_reason = CASE final.status WHEN 'held' THEN s.hold_reason END::carillon.hold_reason,
+            attempt = d.attempt - CASE final.status WHEN 'held' THEN 1 ELSE 0 END,
+            unknowns = d.unknowns + CASE final.status WHEN 'unknown' THEN 1 ELSE 0 END,
+            next_attempt_at = CASE WHEN final.status IN ('retrying', 'held')
+                                   THEN now() + make_interval(secs => s.delay) END,
+            provider = provider_name,
+            provider_id = coalesce(s.provider_id, d.provider_id),
+            updated_at = now()
+        FROM ended s
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN s.new_status IN ('retrying', 'held') AND EXISTS (
+                            SELECT FROM carillon.deliveries o JOIN carillon.events e ON e.id = o.event_id
+                            WHERE o.id = s.id AND e.cancelled_at IS NOT NULL)
+                        THEN 'cancelled' ELSE s.new_status END AS status) AS final
+        WHERE d.id = s.id AND d.id BETWEEN lowest AND highest
+          AND d.lease_token = s.token AND d.status IN ('sending', 'unknown')
+        RETURNING d.id, d.tenant_id, d.channel, d.status, d.attempt, d.next_attempt_at, d.reason, s.outcome, s.code,
+                  s.error, s.stack, s.started_ago, s.took, s.event_type
+    ), attempts_made AS (
+        INSERT INTO carillon.attempts AS a (
+            delivery_id, number, tenant_id, started_at, ended_at, outcome, provider, code, error, stack)
+        SELECT c.id, c.attempt, c.tenant_id, now() - make_interval(secs => c.started_ago),
+               now() - make_interval(secs => c.started_ago) + make_interval(secs => c.took),
+               c.outcome, provider_name, c.code, c.error, c.stack
+        FROM changed c WHERE c.outcome IS NOT NULL
+        ON CONFLICT (delivery_id, number) DO UPDATE
+        SET ended_at = excluded.ended_at, started_at = excluded.started_at, outcome = excluded.outcome,
+            code = excluded.code, error = excluded.error, stack = excluded.stack
+    ), buried AS (
+        INSERT INTO carillon.dead_letters (
+            delivery_id, tenant_id, channel, event_type, attempt, reason, provider, code, error)
+        SELECT c.id, c.tenant_id, c.channel, c.event_type, c.attempt, c.reason, provider_name, c.code, c.error
+        FROM changed c WHERE c.status = 'dead'
+        ON CONFLICT (delivery_id) DO UPDATE
+        SET attempt = excluded.attempt, reason = excluded.reason, code = excluded.code, error = excluded.error,
+            dead_at = now()
+    ), due_made AS (
+        -- A retry is overdue, its message lost, a minute and two tiers after its time.
+        INSERT INTO carillon.due (delivery_id, due_at, kind)
+        SELECT c.id,
+               CASE c.status WHEN 'unknown' THEN now() + interval '60 seconds'
+                             WHEN 'held' THEN c.next_attempt_at
+                             ELSE c.next_attempt_at + interval '1 minute'
+                                  + 2 * greatest(c.next_attempt_at - now(), interval '1 second') END,
+               CASE c.status WHEN 'unknown' THEN 'unknown' WHEN 'held' THEN 'hold' ELSE 'retry' END::carillon.due_kind
+        FROM changed c WHERE c.status IN ('retrying', 'held', 'unknown')
+        ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, kind = excluded.kind
+    )
+    DELETE FROM carillon.leases WHERE token = ANY (finished_tokens);
+
+    RETURN QUERY
+    SELECT d.id, d.status
+    FROM unnest(ids, tokens, new_statuses) AS s(id, token, new_status)
+    JOIN carillon.deliveries d ON d.id = s.id AND d.lease_token = s.token
+    WHERE d.id BETWEEN lowest AND highest AND d.status <> 'sending'
+      AND (d.status <> 'unknown' OR s.new_status = 'unknown');
+END $$;
+
+-- The in-app channel has no provider: fence, counters and items are one statement. Items that the fence lets through
+-- get consecutive sequence numbers of their subscriber's feed; a conflict on an item would be a bug and is an error.
+CREATE FUNCTION carillon.write_feed(
+    wanted uuid[], for_attempts smallint[], titles text[], bodies text[], action_urls text[], lowest uuid, highest uuid)
+RETURNS TABLE (
+    id uuid, verdict text, subscriber_id text, seq bigint, unread integer, unseen integer, created_at timestamptz)
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH asked AS (
+        SELECT a.id, a.for_attempt, a.title, a.body, a.action_url
+        FROM unnest(wanted, for_attempts, titles, bodies, action_urls) AS a(id, for_attempt, title, body, action_url)
+    ), held AS (
+        SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.lane, d.status, d.attempt, d.next_attempt_at,
+               asked.for_attempt, asked.title, asked.body, asked.action_url
+        FROM asked JOIN carillon.deliveries d ON d.id = asked.id
+        WHERE d.id BETWEEN lowest AND highest
+        ORDER BY d.id
+        FOR UPDATE OF d
+    ), judged AS (
+        SELECT h.*, s.id AS subscriber_id, e.type, e.category, e.data, rule.skip,
+               carillon.work_verdict(h.status, h.attempt, h.for_attempt, e.cancelled_at, e.expires_at,
+                                     h.next_attempt_at, rule.skip) AS verdict
+        FROM held h
+        JOIN carillon.events e ON e.id = h.event_id
+        JOIN carillon.tenants t ON t.id = h.tenant_id
+        JOIN carillon.subscribers s ON s.tenant_id = h.tenant_id AND s.number = h.subscriber
+        LEFT JOIN carillon.event_types y ON y.tenant_id = h.tenant_id AND y.name = e.type
+        LEFT JOIN carillon.preferences p ON p.tenant_id = h.tenant_id AND p.subscriber = h.subscriber
+        CROSS JOIN LATERAL (SELECT carillon.skip_reason(
+            false, false, s.registered, h.channel = ANY (t.disabled_channels), true, coalesce(y.mandatory, false),
+            carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
+    ), changed AS (
+        UPDATE carillon.deliveries d
+        SET status = CASE j.verdict WHEN 'leased' THEN 'delivered' ELSE j.verdict END::carillon.delivery_status,
+            reason = CASE j.verdict WHEN 'leased' THEN NULL WHEN 'skipped' THEN j.skip
+                                    ELSE j.verdict::carillon.reason END,
+            attempt = CASE j.verdict WHEN 'leased' THEN j.for_attempt ELSE d.attempt END,
+            first_attempt_at = coalesce(d.first_attempt_at, now()),
+            provider = 'feed',
+            updated_at = now()
+        FROM judged j
+        WHERE d.id = j.id AND d.id BETWEEN lowest AND highest
+          AND j.verdict IN ('leased', 'cancelled', 'expired', 'skipped')
+        RETURNING d.id, d.tenant_id, d.subscriber, d.event_id, d.lane, d.status, d.attempt, j.type, j.category, j.data,
+                  j.title, j.body, j.action_url
+    ), written AS (
+        SELECT * FROM changed c WHERE c.status = 'delivered'
+    ), counted AS (
+        INSERT INTO carillon.feeds AS f (tenant_id, subscriber, seq, unread, unseen)
+        SELECT w.tenant_id, w.subscriber, count(*), count(*), count(*)
+        FROM written w GROUP BY w.tenant_id, w.subscriber ORDER BY w.tenant_id, w.subscriber
+        ON CONFLICT (tenant_id, subscriber) DO UPDATE
+        SET seq = f.seq + excluded.seq, unread = f.unread + excluded.unread, unseen = f.unseen + excluded.unseen
+        RETURNING f.tenant_id, f.subscriber, f.seq, f.unread, f.unseen
+    ), numbered AS (
+        SELECT w.*, f.seq - count(*) OVER person + row_number() OVER (person ORDER BY w.id) AS seq,
+               (f.unread - count(*) OVER person + row_number() OVER (person ORDER BY w.id))::integer AS unread,
+               (f.unseen - count(*) OVER person + row_number() OVER (person ORDER BY w.id))::integer AS unseen
+        FROM written w JOIN counted f ON f.tenant_id = w.tenant_id AND f.subscriber = w.subscriber
+        WINDOW person AS (PARTITION BY w.tenant_id, w.subscriber)
+    ), items AS (
+        INSERT INTO carillon.feed_items (
+            id, tenant_id, subscriber, event_id, seq, attention_seq, type, category, priority, title, body,
+            action_url, data)
+        SELECT n.id, n.tenant_id, n.subscriber, n.event_id, n.seq, n.seq, n.type, n.category, n.lane, n.title, n.body,
+               n.action_url, n.data
+        FROM numbered n
+    ), attempts_made AS (
+        INSERT INTO carillon.attempts (delivery_id, number, tenant_id, started_at, ended_at, outcome, provider)
+        SELECT w.id, w.attempt, w.tenant_id, now(), now(), 'sent', 'feed' FROM written w
+    )
+    SELECT j.id, j.verdict, j.subscriber_id, n.seq, n.unread, n.unseen, now()
+    FROM judged j LEFT JOIN numbered n ON n.id = j.id
+    ORDER BY n.seq, j.id;
+END $$;
+
+-- Deliveries that cannot even be tried (no template, a broken one): dead, in one statement, without a lease.
+CREATE FUNCTION carillon.bury(
+    wanted uuid[], for_attempts smallint[], reasons text[], codes text[], errors text[], event_types text[],
+    provider_name text, lowest uuid, highest uuid)
+RETURNS TABLE (id uuid)
+LANGUAGE sql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    WITH asked AS (
+        SELECT * FROM unnest(wanted, for_attempts, reasons, codes, errors, event_types)
+            AS a(id, for_attempt, reason, code, error, event_type)
+    ), held AS (
+        SELECT d.id FROM asked a JOIN carillon.deliveries d ON d.id = a.id
+        WHERE d.id BETWEEN lowest AND highest AND d.status IN ('queued', 'retrying') AND d.attempt < a.for_attempt
+        ORDER BY d.id FOR UPDATE OF d
+    ), changed AS (
+        UPDATE carillon.deliveries d
+        SET status = 'dead', reason = a.reason::carillon.reason, attempt = a.for_attempt, provider = provider_name,
+            first_attempt_at = coalesce(d.first_attempt_at, now()), updated_at = now()
+        FROM held h JOIN asked a ON a.id = h.id
+        WHERE d.id = h.id AND d.id BETWEEN lowest AND highest
+        RETURNING d.id, d.tenant_id, d.channel, d.attempt, d.reason, a.code, a.error, a.event_type
+    ), attempts_made AS (
+        INSERT INTO carillon.attempts (
+            delivery_id, number, tenant_id, started_at, ended_at, outcome, provider, code, error)
+        SELECT c.id, c.attempt, c.tenant_id, now(), now(), 'rejected', provider_name, c.code, c.error FROM changed c
+    )
+    INSERT INTO carillon.dead_letters (
+        delivery_id, tenant_id, channel, event_type, attempt, reason, provider, code, error)
+    SELECT c.id, c.tenant_id, c.channel, c.event_type, c.attempt, c.reason, provider_name, c.code, c.error
+    FROM changed c
+    ON CONFLICT (delivery_id) DO UPDATE
+    SET attempt = excluded.attempt, reason = excluded.reason, code = excluded.code, error = excluded.error,
+        dead_at = now()
+    RETURNING delivery_id
+$$;
