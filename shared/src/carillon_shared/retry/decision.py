@@ -20,7 +20,7 @@ class Decision:
 def decide(
     outcome: Outcome, *, policy: RetryPolicy, attempts: int, elapsed: float, uniform: Uniform
 ) -> Decision:
-    """Return what follows. `attempts` made since the last replay, `elapsed` seconds since the first of them."""
+    """Return what follows. `attempts` made since the last replay, `elapsed` seconds since the first."""
     match outcome:
         case Sent():
             return Decision(DeliveryStatus.SENT)
