@@ -34,15 +34,12 @@ class ContainerServers:
         """Start the slow one first; neither is waited for."""
         if "rabbitmq" in names and "rabbitmq" not in self._containers:
             node = DockerContainer(RABBITMQ_IMAGE).with_exposed_ports(5672, 15672)
-            node.with_env("RABBITMQ_DEFAULT_USER", "carillon").with_env(
-                "RABBITMQ_DEFAULT_PASS", self._password
-            )
+            node.with_envs(RABBITMQ_DEFAULT_USER="carillon", RABBITMQ_DEFAULT_PASS=self._password)
             self._containers["rabbitmq"] = node.start()
         if "postgres" in names and "postgres" not in self._containers:
             server = DockerContainer(POSTGRES_IMAGE).with_exposed_ports(5432)
-            server.with_env("POSTGRES_PASSWORD", self._password).with_command(
-                "postgres -c max_connections=200"
-            )
+            server.with_env("POSTGRES_PASSWORD", self._password)
+            server.with_command("postgres -c max_connections=200")
             self._containers["postgres"] = server.start()
 
     def postgres_url(self) -> str:
