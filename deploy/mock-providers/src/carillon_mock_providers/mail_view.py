@@ -31,7 +31,7 @@ def mail_detail(mail: Mail) -> dict[str, Any]:
     return mail_summary(mail) | {
         "from": headers.get("From", mail.sender),
         "headers": headers,
-        "text": _body(parsed, "plain"),
+        "text": _body(parsed, "plain") if mail.source is not None else None,
         "html": _body(parsed, "html"),
         "attachments": [_attachment(part) for part in parsed.iter_attachments()],
     }

@@ -17,8 +17,10 @@ _CALLBACK_DATA_LIMIT = 512
 _PHONE = re.compile(r"\d{7,15}")
 _PHONE_MARKS = re.compile(r"[\s()+-]")
 _BAD_PARAMETER_TEXT = re.compile(r"[\n\t]| {5,}")
-_MEDIA_TYPES = frozenset({"image", "document", "video", "audio", "sticker"})
-_OTHER_TYPES = frozenset({"interactive", "location", "contacts", "reaction"})
+_TYPES = frozenset(
+    {"text", "template", "image", "document", "video", "audio", "sticker", "interactive", "location"}
+    | {"contacts", "reaction"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def read_message(body: dict[str, Any], *, source: bytes, templates: Templates) -
 
 
 def _check_content(kind: Any, body: dict[str, Any], templates: Templates) -> None:
-    if kind not in {"text", "template"} | _MEDIA_TYPES | _OTHER_TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise CloudApiError(100, f"Param type must be one of the supported message types - got {kind!r}")
     content = body.get(kind)
     if not content or not isinstance(content, dict | list):
