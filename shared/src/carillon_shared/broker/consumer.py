@@ -41,6 +41,7 @@ class Subscription:
         self._line: deque[Incoming] = deque()
         self._arrived = asyncio.Event()
         self._paused = False
+        self._stopped = False
         self._consumer_tag: str | None = None
         self._generation = 0
         self._switching = asyncio.Lock()
@@ -78,15 +79,20 @@ class Subscription:
         await self._kept.wait_open()
 
     async def take(self, limit: int) -> list[Incoming]:
-        """Return up to `limit` messages, waiting for the first of them only."""
-        while not self._line:
+        """Return up to `limit` messages, waiting for the first of them only; none once stopped."""
+        while not self._line and not self._stopped:
             self._arrived.clear()
             await self._arrived.wait()
-        return self.take_waiting(limit)
+        return [] if self._stopped else self.take_waiting(limit)
 
     def take_waiting(self, limit: int) -> list[Incoming]:
         """Return up to `limit` messages that are here already."""
         return [self._line.popleft() for _ in range(min(limit, len(self._line)))]
+
+    def stop(self) -> None:
+        """Let every `take`, also those that wait now, return nothing."""
+        self._stopped = True
+        self._arrived.set()
 
     def is_current(self, incoming: Incoming) -> bool:
         """Return whether this message can still be settled."""
@@ -108,6 +114,8 @@ class Subscription:
 
     async def settle(self, settlements: Settlements, *, generation: int) -> bool:
         """Tell the broker about many at once. Returns False when their channel is gone."""
+        if not settlements:
+            return True
         channel = self._kept.channel
         if channel is None or generation != channel.generation:
             return self._too_late()

@@ -41,8 +41,7 @@ class DeliveryChannel(Channel):
         if self.is_closed:
             raise ConnectionLostError("the channel is closed")
         frames = settlements.frames(self.number)
-        if frames:
-            await self.write_queue.put(ChannelFrame(payload=frames, should_close=False))
+        await self.write_queue.put(ChannelFrame(payload=frames, should_close=False))
 
     async def _on_deliver_frame(self, frame: Basic.Deliver) -> None:
         header = await self._get_frame()

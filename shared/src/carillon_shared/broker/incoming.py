@@ -55,6 +55,9 @@ class Settlements:
     dead_lettered: Sequence[int] = ()
     requeued: Sequence[int] = ()
 
+    def __bool__(self) -> bool:
+        return bool(self.up_to or self.singles or self.dead_lettered or self.requeued)
+
     def frames(self, channel: int) -> bytes:
         """Return the frames of all of them, in a safe order."""
         parts = [_settle(channel, _REJECT, tag, bits=0) for tag in self.dead_lettered]
