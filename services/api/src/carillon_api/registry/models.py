@@ -1,0 +1,119 @@
+"""Event types as they are written and read."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from carillon_shared.domain.channels import Channel
+from carillon_shared.domain.durations import format_duration, parse_duration
+from carillon_shared.domain.lanes import Lane
+from carillon_shared.retry.policy import RetryPolicy, Strategy
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    WithJsonSchema,
+    model_validator,
+)
+
+from carillon_api.subscribers.models import Email, Line
+from carillon_api.written import Written, WrittenPart
+
+TYPE_PATTERN = r"^[a-z0-9_]+([.-][a-z0-9_]+)*$"
+_MAX_HOLD_SECONDS = 30 * 86_400
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["2s", "1m", "3d"]}),
+]
+"""Seconds inside; "2s", "1m", "3d" outside."""
+
+
+class Retry(WrittenPart):
+    """A retry policy. What is left out has the value of `RetryPolicy`."""
+
+    strategy: Strategy = Strategy.EXPONENTIAL
+    initial: Duration | None = None
+    factor: Annotated[float, Field(ge=1, le=100)] | None = None
+    step: Duration | None = None
+    delays: Annotated[list[Duration], Field(min_length=1, max_length=100)] | None = None
+    max_delay: Duration | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=100, strict=True)] | None = None
+    max_elapsed: Duration | None = None
+    jitter: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
+        RetryPolicy.from_json(self.stored())
+        return self
+
+    def stored(self) -> dict[str, Any]:
+        """Return the policy as workers read it: all times in seconds, and every default spelled out."""
+        given = self.model_dump(exclude_none=True) | {"strategy": self.strategy.value}
+        if self.strategy is Strategy.SCHEDULE and "max_attempts" not in given:
+            given["max_attempts"] = len(given.get("delays", ())) + 1
+        return given
+
+
+class Throttle(WrittenPart):
+    """At most `limit` deliveries to one person within any window of `per`."""
+
+    limit: Annotated[int, Field(ge=1, le=1_000, strict=True)]
+    per: Annotated[Duration, Field(ge=1, le=_MAX_HOLD_SECONDS)]
+    channels: Annotated[list[Channel], Field(min_length=1)] | None = None
+    on_exceed: Literal["hold", "reject", "skip"] = "hold"
+
+
+class InlinePerson(WrittenPart):
+    """A person given by a rule; every text may be an expression."""
+
+    id: str
+    email: str | None = None
+    phone: str | None = None
+    locale: str | None = None
+    time_zone: str | None = None
+
+
+class AudienceRule(WrittenPart):
+    """Who an event is for, filled from its data: `{"users": ["{{ data.owner }}"]}`."""
+
+    users: list[str | InlinePerson] = Field(default_factory=list)
+    roles: list[str] = Field(default_factory=list)
+    topics: list[str] = Field(default_factory=list)
+    everyone: StrictBool = False
+    exclude: list[str] = Field(default_factory=list)
+
+
+class EventTypeBody(Written):
+    """An event type as it is registered."""
+
+    category: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")] = "general"
+    channels: Annotated[list[Channel], Field(min_length=1)]
+    priority: Lane = Lane.NORMAL
+    mandatory: StrictBool = False
+    audience: AudienceRule | None = None
+    retry: dict[Channel, Retry] = Field(default_factory=dict)
+    throttle: Throttle | None = None
+    on_unknown: Literal["at_least_once", "at_most_once"] = "at_least_once"
+    expires_after: Annotated[Duration, Field(gt=0)] | None = None
+    sender_name: Line | None = None
+    sender_address: Email | None = None
+    reply_to: Email | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.channels)) != len(self.channels):
+            raise ValueError("channels: names a channel twice")
+        if self.throttle and not set(self.throttle.channels or ()) <= set(self.channels):
+            raise ValueError("throttle.channels: names a channel that is not among channels")
+        return self
+
+
+class EventType(EventTypeBody):
+    """An event type as it is kept."""
+
+    type: str
+    created_at: datetime
+    updated_at: datetime
