@@ -100,7 +100,9 @@ class Subscription:
 
     async def ack(self, incoming: Incoming) -> bool:
         """Accept this one message. Returns False when its channel is gone: it will come again."""
-        return await self.settle(Settlements(singles=[incoming.delivery_tag]), generation=incoming.generation)
+        return await self.settle(
+            Settlements(singles=(incoming.delivery_tag,)), generation=incoming.generation
+        )
 
     async def ack_up_to(self, incoming: Incoming) -> bool:
         """Accept this message and all before it that are open."""
@@ -108,7 +110,7 @@ class Subscription:
 
     async def reject(self, incoming: Incoming, *, requeue: bool) -> bool:
         """Give this message back to its queue, or to the dead letters."""
-        tags = [incoming.delivery_tag]
+        tags = (incoming.delivery_tag,)
         settlements = Settlements(requeued=tags) if requeue else Settlements(dead_lettered=tags)
         return await self.settle(settlements, generation=incoming.generation)
 

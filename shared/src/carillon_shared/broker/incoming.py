@@ -1,6 +1,6 @@
 """A message that came from the broker, and what is said back about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from struct import Struct
@@ -51,9 +51,9 @@ class Settlements:
     """
 
     up_to: int | None = None
-    singles: Sequence[int] = ()
-    dead_lettered: Sequence[int] = ()
-    requeued: Sequence[int] = ()
+    singles: tuple[int, ...] = ()
+    dead_lettered: tuple[int, ...] = ()
+    requeued: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.up_to or self.singles or self.dead_lettered or self.requeued)

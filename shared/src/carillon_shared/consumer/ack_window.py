@@ -51,10 +51,10 @@ class AckWindow:
     def take(self) -> Settlements:
         """Return what to tell the broker now, and take it as told."""
         up_to = self._advance()
-        singles = [tag for tag in self._done if tag in self._states]
+        singles = tuple(tag for tag in self._done if tag in self._states)
         for tag in singles:
             self._states[tag] = _State.GONE
-        told = Settlements(up_to, singles, self._dead_lettered, self._requeued)
+        told = Settlements(up_to, singles, tuple(self._dead_lettered), tuple(self._requeued))
         self._done, self._dead_lettered, self._requeued = [], [], []
         return told
 

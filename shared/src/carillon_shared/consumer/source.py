@@ -105,7 +105,7 @@ class MessageSource:
         await self._subscription.pause()
         untouched = self._subscription.take_waiting(_EVERYTHING)
         if untouched:
-            tags = [incoming.delivery_tag for incoming in untouched]
+            tags = tuple(incoming.delivery_tag for incoming in untouched)
             await self._subscription.settle(Settlements(requeued=tags), generation=untouched[-1].generation)
 
     async def close(self) -> None:
