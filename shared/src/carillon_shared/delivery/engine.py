@@ -1,0 +1,284 @@
+"""The heart of every channel worker with a provider.
+
+Chunks come in; in waves, one statement settles the attempts that have ended and leases as many deliveries as
+there are free send slots. So a worker that dies leaves no more deliveries in doubt than it had calls open.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+
+from carillon_shared.broker.backoff import Backoff
+from carillon_shared.broker.outgoing import Outgoing
+from carillon_shared.broker.publisher import PublishResult
+from carillon_shared.clock import Clock
+from carillon_shared.consumer.settlement import Ack
+from carillon_shared.db.transient import is_transient
+from carillon_shared.delivery.aftermath import Aftermath, errands_of
+from carillon_shared.delivery.slots import Slots
+from carillon_shared.delivery.store import Answer, LeaseRequest, WorkStore
+from carillon_shared.delivery.verdicts import after_refused_lease, after_settle, leased_delivery
+from carillon_shared.delivery.work import Chunk, Ended, Item, Lease
+from carillon_shared.domain.delivery import LeasedDelivery
+from carillon_shared.domain.outcomes import Outcome
+from carillon_shared.domain.states import RESTING_STATUSES, DeliveryStatus
+from carillon_shared.ids import accepted_at
+from carillon_shared.lifecycle.crash import crash_point
+from carillon_shared.lifecycle.crash_points import CrashPoint
+from carillon_shared.retry.decision import decide
+from carillon_shared.telemetry import metrics
+
+log = structlog.get_logger(__name__)
+
+LEASE_MARGIN_SECONDS = 15.0
+_BUSY_SECONDS = 0.2
+_MAX_REFUSALS = 300
+
+
+class Attempting(Protocol):
+    """Makes attempts; see `carillon_shared.delivery.attempt.Attempts`."""
+
+    async def attempt(self, delivery: LeasedDelivery) -> Outcome:
+        """Try once. Never raises but for cancellation."""
+        ...
+
+
+class Publishing(Protocol):
+    """Publishes with confirms; see `carillon_shared.broker.publisher.Publisher`."""
+
+    async def publish_many(self, outgoings: Sequence[Outgoing]) -> list[PublishResult]:
+        """Publish all and return one result for each: None when confirmed."""
+        ...
+
+
+class DeliveryEngine:
+    """Delivers chunks over one channel. `admit` gives it work, `run` does it.
+
+    Args:
+        store: the statements.
+        attempts: composes and sends.
+        publisher: carries retries and dead letters.
+        concurrency: send slots.
+        attempt_limit: seconds after which an attempt is given up as unknown.
+        clock: measures attempts.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: WorkStore,
+        attempts: Attempting,
+        publisher: Publishing,
+        concurrency: int,
+        attempt_limit: float,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._attempts = attempts
+        self._publisher = publisher
+        self._lease_seconds = attempt_limit + LEASE_MARGIN_SECONDS
+        self._clock = clock
+        self._slots = Slots(concurrency)
+        self._ended: list[Ended] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._publishing = 0
+        self._work = asyncio.Event()
+        self._draining = False
+
+    def admit(self, chunk: Chunk) -> None:
+        """Take a chunk into work."""
+        for delivery in chunk.message.delivery_ids:
+            self._slots.add(Item(chunk, delivery))
+        self._work.set()
+
+    async def run(self) -> None:
+        """Work until drained."""
+        while not self._is_drained:
+            await self._work.wait()
+            self._work.clear()
+            while self._ended or self._slots.could_take:
+                await self._wave()
+
+    def drain(self) -> None:
+        """Start nothing new; `run` returns when the attempts under way are settled and published."""
+        self._draining = True
+        self._slots.clear()
+        self._work.set()
+
+    async def settled(self) -> None:
+        """Return when the acks of everything that is done have been handed to the broker's connection."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    @property
+    def _is_drained(self) -> bool:
+        return self._draining and not (self._slots.busy or self._ended or self._publishing)
+
+    async def _wave(self) -> None:
+        ended, self._ended = self._ended, []
+        items = [] if self._draining else self._slots.take()
+        request = LeaseRequest(secrets.randbits(62), items, self._lease_seconds) if items else None
+        finished = _closed(ended)
+        answer = await self._store_wave(ended, request, finished)
+        crash_point(CrashPoint.WORKER_AFTER_SETTLE) if ended else None
+        following = self._take_settled(ended, answer)
+        if request is not None:
+            following += self._start(request, answer)
+        self._publish(following)
+
+    async def _store_wave(
+        self, ended: Sequence[Ended], request: LeaseRequest | None, finished: Sequence[int]
+    ) -> Answer:
+        """Repeat the same wave until the database takes it: every part of it bears being done twice."""
+        backoff = Backoff()
+        while True:
+            try:
+                return await self._store.wave(ended, request, now=self._clock.monotonic(), finished=finished)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("wave_waits_for_the_database", reason=str(error) or type(error).__name__)
+                await asyncio.sleep(backoff.next())
+
+    def _take_settled(self, ended: Sequence[Ended], answer: Answer) -> list[Aftermath]:
+        following, done = [], []
+        for attempt in ended:
+            _count(attempt)
+            after = after_settle(attempt, answer.settled)
+            if after is None:
+                done.append(attempt.item)
+            else:
+                following.append(after)
+        self._close(done)
+        return following
+
+    def _start(self, request: LeaseRequest, answer: Answer) -> list[Aftermath]:
+        lease = Lease(request.token)
+        following, done = [], []
+        for item in request.items:
+            row = answer.judged.get(item.id)
+            if row is not None and row["verdict"] == "leased":
+                lease.open += 1
+                self._spawn(self._send(item, lease, row))
+                continue
+            self._slots.free(item.chunk.message.lane)
+            if row is None:
+                self._wait_for_row(item)
+            elif (after := after_refused_lease(item, row)) is not None:
+                following.append(after)
+            else:
+                done.append(item)
+        if lease.open:
+            crash_point(CrashPoint.WORKER_AFTER_LEASE)
+        self._close(done)
+        return following
+
+    def _wait_for_row(self, item: Item) -> None:
+        """Another session holds the row (or it is gone): look again shortly, for a minute at most."""
+        if item.refusals >= _MAX_REFUSALS:
+            log.warning("delivery_stays_locked", delivery_id=str(item.id))
+            self._close([item])
+            return
+        again = replace(item, refusals=item.refusals + 1)
+        asyncio.get_running_loop().call_later(_BUSY_SECONDS, self._requeue, again)
+
+    def _requeue(self, item: Item) -> None:
+        if not self._draining:
+            self._slots.add(item)
+            self._work.set()
+
+    async def _send(self, item: Item, lease: Lease, row: Any) -> None:
+        delivery = leased_delivery(item, row)
+        started = self._clock.monotonic()
+        outcome = await self._attempts.attempt(delivery)
+        crash_point(CrashPoint.WORKER_AFTER_PROVIDER_REPLY)
+        ended = self._clock.monotonic()
+        decision = decide(
+            outcome,
+            policy=item.chunk.event.policy,
+            attempts=delivery.attempt - row["budget_start"],
+            elapsed=(datetime.now(UTC) - delivery.first_attempt_at).total_seconds(),
+            uniform=random.uniform,
+        )
+        self._ended.append(Ended(item, lease, delivery, outcome, decision, started, ended))
+        self._slots.free(item.chunk.message.lane)
+        self._work.set()
+
+    def _publish(self, following: Sequence[Aftermath]) -> None:
+        if following:
+            self._publishing += 1
+            self._spawn(self._publish_until_confirmed(following))
+
+    async def _publish_until_confirmed(self, following: Sequence[Aftermath]) -> None:
+        """Publish before anything is acked. A process that stops first leaves an unacked message."""
+        errands = errands_of(following)
+        backoff = Backoff()
+        while errands:
+            results = await self._publisher.publish_many([errand.outgoing for errand in errands])
+            crash_point(CrashPoint.WORKER_AFTER_RETRY_PUBLISH)
+            paired = list(zip(errands, results, strict=True))
+            self._close(
+                Item(errand.chunk, delivery)
+                for errand, result in paired
+                if result is None
+                for delivery in errand.ids
+            )
+            errands = [errand for errand, result in paired if result is not None]
+            if errands:
+                if self._draining:
+                    break
+                log.warning("retries_wait_for_the_broker", messages=len(errands))
+                await asyncio.sleep(backoff.next())
+        self._publishing -= 1
+        self._work.set()
+
+    def _close(self, items: Iterable[Item]) -> None:
+        """These deliveries need nothing more here; ack the chunks that have no other open."""
+        finished: dict[Any, list[Chunk]] = {}
+        for item in items:
+            item.chunk.open.discard(item.id)
+            if not item.chunk.open:
+                finished.setdefault(item.chunk.source, []).append(item.chunk)
+        for source, chunks in finished.items():
+            self._spawn(source.settle_many([(chunk.incoming, Ack()) for chunk in chunks]))
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A bug: the lease expires, the message comes again, the sweeper decides. Never silently.
+            log.error("engine_task_failed", exc_info=error)
+
+
+def _closed(ended: Sequence[Ended]) -> list[int]:
+    """Return the tokens of leases whose last attempt is among these."""
+    tokens = []
+    for attempt in ended:
+        attempt.lease.open -= 1
+        if attempt.lease.open == 0:
+            tokens.append(attempt.lease.token)
+    return tokens
+
+
+def _count(attempt: Ended) -> None:
+    channel, lane = attempt.delivery.channel, attempt.delivery.lane
+    name = type(attempt.outcome).__name__.lower()
+    metrics.ATTEMPTS.labels(channel, name).inc()
+    status = attempt.decision.status
+    if status is DeliveryStatus.UNKNOWN:
+        metrics.UNKNOWN_OUTCOMES.labels(channel).inc()
+    if status is DeliveryStatus.DEAD:
+        metrics.DEAD_LETTERS.labels(channel, attempt.decision.reason or "none").inc()
+    if status in RESTING_STATUSES:
+        waited = datetime.now(UTC) - accepted_at(attempt.item.id)
+        metrics.EVENT_TO_SETTLE_SECONDS.labels(channel, lane).observe(max(waited.total_seconds(), 0.0))

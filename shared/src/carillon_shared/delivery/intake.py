@@ -1,0 +1,93 @@
+"""From broker messages to chunks in work."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import structlog
+
+from carillon_shared.broker.backoff import Backoff
+from carillon_shared.broker.incoming import Incoming
+from carillon_shared.consumer.settlement import Ack, DeadLetter
+from carillon_shared.consumer.source import MessageSource
+from carillon_shared.contracts.codec import UndecodableMessageError, decode
+from carillon_shared.contracts.messages import WorkChunk
+from carillon_shared.db.transient import is_transient
+from carillon_shared.delivery.poison import PoisonStore
+from carillon_shared.delivery.work import Chunk, EventWork
+
+_BATCH = 256
+
+log = structlog.get_logger(__name__)
+
+LoadEvents = Callable[[set[UUID]], Awaitable[dict[UUID, EventWork]]]
+
+
+class ChunkIntake:
+    """Reads one queue: decodes, reads the events of a whole batch at once, hands chunks on."""
+
+    def __init__(
+        self,
+        source: MessageSource,
+        *,
+        load_events: LoadEvents,
+        poison: PoisonStore,
+        admit: Callable[[Chunk], None],
+    ) -> None:
+        self._source = source
+        self._load_events = load_events
+        self._poison = poison
+        self._admit = admit
+
+    async def run(self) -> None:
+        """Take messages until the source drains."""
+        while batch := await self._source.get_batch(_BATCH):
+            readable = [
+                (incoming, message)
+                for incoming in batch
+                if (message := await self._decoded(incoming)) is not None
+            ]
+            events = await self._events({message.event_id for _, message in readable})
+            for incoming, message in readable:
+                await self._begin(incoming, message, events.get(message.event_id))
+
+    async def _decoded(self, incoming: Incoming) -> WorkChunk | None:
+        try:
+            message = decode(incoming.type, incoming.body)
+            if not isinstance(message, WorkChunk):
+                raise UndecodableMessageError(f"{incoming.type} is no work for a channel")  # noqa: TRY301 - one end for all
+        except UndecodableMessageError as error:
+            reason = str(error)
+            await self._repeat(lambda: self._poison.keep(self._source.queue, incoming, reason))
+            await self._source.settle(incoming, DeadLetter(reason))
+            return None
+        return message
+
+    async def _begin(self, incoming: Incoming, message: WorkChunk, event: EventWork | None) -> None:
+        if event is None:
+            # Retention has dropped the event, and with it everything there was to decide.
+            log.warning("work_for_a_dropped_event", event_id=str(message.event_id), queue=self._source.queue)
+            await self._source.settle(incoming, Ack())
+            return
+        self._admit(Chunk(self._source, incoming, message, event, set(message.delivery_ids)))
+
+    async def _events(self, ids: set[UUID]) -> dict[UUID, EventWork]:
+        found: dict[UUID, EventWork] = {}
+
+        async def load() -> None:
+            found.update(await self._load_events(ids))
+
+        await self._repeat(load)
+        return found
+
+    async def _repeat(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Do it until the database is there; messages wait unacked meanwhile, and nothing is requeued."""
+        backoff = Backoff()
+        while True:
+            try:
+                return await action()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("intake_waits_for_the_database", reason=str(error) or type(error).__name__)
+                await asyncio.sleep(backoff.next())

@@ -1,0 +1,24 @@
+"""Messages that cannot be read, kept so that a person can look at them."""
+
+from carillon_shared.broker.incoming import Incoming
+from carillon_shared.db.pool import CONNECT_SECONDS, Pool
+
+_MAX_BODY = 65_536
+_KEEP = """
+    INSERT INTO carillon.poison_messages (queue, message_id, message_type, body, error)
+    VALUES ($1, $2, $3, $4, $5)
+"""
+
+
+class PoisonStore:
+    """The table of unreadable messages."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def keep(self, queue: str, incoming: Incoming, error: str) -> None:
+        """Store the message, its body up to 64 KiB. Raises what asyncpg raises."""
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            await connection.execute(
+                _KEEP, queue, incoming.message_id, incoming.type, incoming.body[:_MAX_BODY], error
+            )

@@ -1,0 +1,156 @@
+"""The engine's statements: lease and settle in waves, one round trip and one commit each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from carillon_shared.db.pool import CONNECT_SECONDS, Pool
+from carillon_shared.delivery.work import Ended, Item
+from carillon_shared.domain.outcomes import (
+    Hold,
+    Outcome,
+    Rejected,
+    Retry,
+    Sent,
+    Undeliverable,
+    Unknown,
+)
+
+_SETTLE = """
+    SELECT 'settled' AS part, id, status::text AS verdict, NULL::smallint AS attempt,
+           NULL::smallint AS budget_start, NULL::smallint AS unknowns, NULL::float8 AS remaining,
+           NULL::timestamptz AS first_attempt_at, NULL::text AS subscriber_id,
+           NULL::bigint AS subscriber_number, NULL::text AS email, NULL::text AS phone, NULL::text AS locale,
+           NULL::text AS time_zone, NULL::jsonb AS attributes
+    FROM carillon.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+"""
+_LEASE = """
+    SELECT 'leased' AS part, id, verdict, attempt, budget_start, unknowns, remaining, first_attempt_at,
+           subscriber_id, subscriber_number, email, phone, locale, time_zone, attributes
+    FROM carillon.lease({})
+"""
+_LEASE_ALONE = _LEASE.format("$1, $2, $3, $4, $5, $6, $7")
+_BOTH = _SETTLE + " UNION ALL " + _LEASE.format("$19, $20, $21, $22, $23, $24, $25")
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """Deliveries to lease under one token. Asking again with the same token gives the same answer."""
+
+    token: int
+    items: Sequence[Item]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one wave did: states settled, and a row for each delivery asked for that is not busy."""
+
+    settled: dict[UUID, str]
+    judged: dict[UUID, asyncpg.Record]
+
+
+class WorkStore:
+    """Deliveries in PostgreSQL, for one worker process."""
+
+    def __init__(self, pool: Pool, *, holder: str, provider: str) -> None:
+        self._pool = pool
+        self._holder = holder
+        self._provider = provider
+
+    async def wave(
+        self, ended: Sequence[Ended], request: LeaseRequest | None, *, now: float, finished: Sequence[int]
+    ) -> Answer:
+        """Settle what has ended and lease what starts now. `now` on the same clock as the attempts' times.
+
+        Safe to repeat with the same arguments when the outcome of a commit is not known.
+        Raises what asyncpg raises.
+        """
+        if ended or finished:
+            settle = self._settle_arguments(ended, now, finished)
+            if request is None:
+                return _answer(await self._fetch(_SETTLE, *settle))
+            return _answer(await self._fetch(_BOTH, *settle, *self._lease_arguments(request)))
+        if request is None:
+            return Answer({}, {})
+        return _answer(await self._fetch(_LEASE_ALONE, *self._lease_arguments(request)))
+
+    async def _fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            return await connection.fetch(statement, *arguments)
+
+    def _lease_arguments(self, request: LeaseRequest) -> tuple[Any, ...]:
+        items = sorted(request.items, key=lambda item: item.id)
+        ids = [item.id for item in items]
+        attempts = [item.chunk.message.attempt for item in items]
+        return ids, attempts, ids[0], ids[-1], request.token, self._holder, request.seconds
+
+    def _settle_arguments(
+        self, ended: Sequence[Ended], now: float, finished: Sequence[int]
+    ) -> tuple[Any, ...]:
+        ordered = sorted(ended, key=lambda attempt: attempt.item.id)
+        ids = [attempt.item.id for attempt in ordered]
+        decisions = [attempt.decision for attempt in ordered]
+        details = [_details(attempt.outcome) for attempt in ordered]
+        return (
+            ids,
+            [attempt.lease.token for attempt in ordered],
+            [decision.status.value for decision in decisions],
+            [decision.reason for decision in decisions],
+            [decision.hold_reason for decision in decisions],
+            [decision.delay for decision in decisions],
+            [detail.provider_id for detail in details],
+            [detail.name for detail in details],
+            [detail.code for detail in details],
+            [detail.error for detail in details],
+            [detail.stack for detail in details],
+            [now - attempt.started for attempt in ordered],
+            [max(attempt.ended - attempt.started, 0.0) for attempt in ordered],
+            [attempt.delivery.event.type for attempt in ordered],
+            self._provider,
+            ids[0] if ids else _NIL,
+            ids[-1] if ids else _NIL,
+            list(finished),
+        )
+
+
+_NIL = UUID(int=0)
+_MAX_TEXT = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class _Details:
+    name: str | None  # None: no attempt is recorded
+    provider_id: str | None = None
+    code: str | None = None
+    error: str | None = None
+    stack: str | None = None
+
+
+def _details(outcome: Outcome) -> _Details:
+    match outcome:
+        case Sent(provider_id=provider_id):
+            return _Details("sent", provider_id=provider_id)
+        case Retry(code=code, error=error):
+            return _Details("retry", code=code, error=_text(error))
+        case Undeliverable(code=code, error=error):
+            return _Details("undeliverable", code=code, error=_text(error))
+        case Rejected(code=code, error=error, stack=stack):
+            return _Details("rejected", code=code, error=_text(error), stack=stack)
+        case Unknown(code=code, error=error):
+            return _Details("unknown", code=code, error=_text(error))
+        case Hold():
+            return _Details(None)
+
+
+def _text(error: str) -> str:
+    """Shorten a provider's words and take out what PostgreSQL cannot store."""
+    return error.replace("\0", "")[:_MAX_TEXT]
+
+
+def _answer(rows: Sequence[asyncpg.Record]) -> Answer:
+    settled = {row["id"]: row["verdict"] for row in rows if row["part"] == "settled"}
+    return Answer(settled, {row["id"]: row for row in rows if row["part"] == "leased"})

@@ -1,0 +1,64 @@
+"""What the engine holds in memory: chunks in work and attempts that have ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from carillon_shared.broker.incoming import Incoming
+from carillon_shared.consumer.source import MessageSource
+from carillon_shared.contracts.messages import WorkChunk
+from carillon_shared.domain.delivery import EventContent, LeasedDelivery
+from carillon_shared.domain.outcomes import Outcome
+from carillon_shared.retry.decision import Decision
+from carillon_shared.retry.policy import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class EventWork:
+    """All that the deliveries of one event and channel share."""
+
+    content: EventContent
+    templates: Mapping[str, Mapping[str, Any]]  # by locale
+    policy: RetryPolicy
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """A work message in work. It is acked when none of its deliveries is open here."""
+
+    source: MessageSource
+    incoming: Incoming
+    message: WorkChunk
+    event: EventWork
+    open: set[UUID] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One delivery of a chunk that waits for a send slot."""
+
+    chunk: Chunk
+    id: UUID
+    refusals: int = 0  # how often another session held its row
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """Deliveries leased by one statement; the row goes when the last of them is settled."""
+
+    token: int
+    open: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that is over and not yet written down."""
+
+    item: Item
+    lease: Lease
+    delivery: LeasedDelivery
+    outcome: Outcome
+    decision: Decision
+    started: float  # monotonic seconds
+    ended: float
