@@ -85,7 +85,7 @@ class LiveChunk(Message):
     TYPE: ClassVar[str] = "live.chunk.v1"
     tenant: str
     event: Literal["notification", "update"]
-    tails: list[dict[str, Any]]
+    tails: list[dict[str, Any] | None] = Field(description="None: too large to carry, read the item instead.")
     frames: list[LiveFrame]
 
 

@@ -19,6 +19,7 @@ from carillon_shared.broker.outgoing import Outgoing
 from carillon_shared.broker.publisher import PublishResult
 from carillon_shared.clock import Clock
 from carillon_shared.consumer.settlement import Ack
+from carillon_shared.consumer.source import MessageSource
 from carillon_shared.db.transient import is_transient
 from carillon_shared.delivery.aftermath import Aftermath, errands_of
 from carillon_shared.delivery.slots import Slots
@@ -240,10 +241,10 @@ class DeliveryEngine:
 
     def _close(self, items: Iterable[Item]) -> None:
         """These deliveries need nothing more here; ack the chunks that have no other open."""
-        finished: dict[Any, list[Chunk]] = {}
+        finished: dict[MessageSource, list[Chunk]] = {}
         for item in items:
             item.chunk.open.discard(item.id)
-            if not item.chunk.open:
+            if not item.chunk.open and item.chunk.source is not None:
                 finished.setdefault(item.chunk.source, []).append(item.chunk)
         for source, chunks in finished.items():
             self._spawn(source.settle_many([(chunk.incoming, Ack()) for chunk in chunks]))

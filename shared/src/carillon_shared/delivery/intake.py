@@ -69,7 +69,7 @@ class ChunkIntake:
             log.warning("work_for_a_dropped_event", event_id=str(message.event_id), queue=self._source.queue)
             await self._source.settle(incoming, Ack())
             return
-        self._admit(Chunk(self._source, incoming, message, event, set(message.delivery_ids)))
+        self._admit(Chunk(incoming, message, event, self._source, set(message.delivery_ids)))
 
     async def _events(self, ids: set[UUID]) -> dict[UUID, EventWork]:
         found: dict[UUID, EventWork] = {}

@@ -1,5 +1,7 @@
 """Messages that cannot be read, kept so that a person can look at them."""
 
+from collections.abc import Awaitable, Callable
+
 from carillon_shared.broker.incoming import Incoming
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
 
@@ -22,3 +24,11 @@ class PoisonStore:
             await connection.execute(
                 _KEEP, queue, incoming.message_id, incoming.type, incoming.body[:_MAX_BODY], error
             )
+
+    def keeper(self, queue: str) -> Callable[[Incoming, Exception], Awaitable[None]]:
+        """Return a function that keeps messages of one queue."""
+
+        async def keep(incoming: Incoming, error: Exception) -> None:
+            await self.keep(queue, incoming, str(error))
+
+        return keep

@@ -25,12 +25,12 @@ class EventWork:
 
 @dataclass(slots=True, eq=False)
 class Chunk:
-    """A work message in work. It is acked when none of its deliveries is open here."""
+    """A work message in work. The engine acks it to its `source` when none of its deliveries is open here."""
 
-    source: MessageSource
     incoming: Incoming
     message: WorkChunk
     event: EventWork
+    source: MessageSource | None = None  # None: settled by a batch consumer
     open: set[UUID] = field(default_factory=set)
 
 

@@ -169,6 +169,18 @@ BEGIN
       AND (d.status <> 'unknown' OR s.new_status = 'unknown');
 END $$;
 
+-- Whom these deliveries are for, without leasing them: what in-app items are rendered with.
+CREATE FUNCTION carillon.recipients(wanted uuid[], lowest uuid, highest uuid)
+RETURNS TABLE (
+    id uuid, subscriber_id text, subscriber_number bigint, locale text, time_zone text, attributes jsonb)
+LANGUAGE sql STABLE
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    SELECT d.id, s.id, s.number, s.locale, s.time_zone, s.attributes
+    FROM unnest(wanted) AS a(id)
+    JOIN carillon.deliveries d ON d.id = a.id AND d.id BETWEEN lowest AND highest
+    JOIN carillon.subscribers s ON s.tenant_id = d.tenant_id AND s.number = d.subscriber
+$$;
+
 -- The in-app channel has no provider: fence, counters and items are one statement. Items that the fence lets through
 -- get consecutive sequence numbers of their subscriber's feed; a conflict on an item would be a bug and is an error.
 CREATE FUNCTION carillon.write_feed(

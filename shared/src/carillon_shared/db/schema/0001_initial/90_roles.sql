@@ -81,12 +81,27 @@ BEGIN
             carillon.new_event_id(timestamptz), carillon.channel_digit(carillon.channel),
             carillon.delivery_prefix(uuid), carillon.delivery_id(text, bigint, carillon.channel),
             carillon.wants(jsonb, jsonb, text, text, carillon.channel),
-            carillon.has_address(carillon.channel, text, text),
+            carillon.channel_name(carillon.channel), carillon.has_address(carillon.channel, text, text),
             carillon.skip_reason(boolean, boolean, boolean, boolean, boolean, boolean, boolean),
             carillon.partition_exists_for(timestamptz) TO %I', service);
     END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION carillon.ensure_partitions(date, integer) TO carillon_dispatcher;
+DO $$
+DECLARE
+    signature regprocedure;
+BEGIN
+    FOR signature IN
+        SELECT p.oid::regprocedure FROM pg_proc p
+        WHERE p.pronamespace = 'carillon'::regnamespace
+          AND p.proname IN ('texts_of', 'audience_numbers', 'audience_bound', 'ensure_subscribers',
+                            'update_inline_subscribers', 'decide', 'plan_targets', 'slot_wait', 'lock_slots',
+                            'insert_plain', 'insert_throttled', 'insert_deliveries', 'plan_verdict', 'plan_events',
+                            'cut_ranges', 'plan_range', 'planned_rows')
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO carillon_dispatcher', signature);
+    END LOOP;
+END $$;
 
 DO $$
 DECLARE
@@ -99,6 +114,7 @@ BEGIN
             carillon.settle(uuid[], bigint[], text[], text[], text[], double precision[], text[], text[], text[], text[],
                 text[], double precision[], double precision[], text[], text, uuid, uuid, bigint[]),
             carillon.lease(uuid[], smallint[], uuid, uuid, bigint, text, double precision),
+            carillon.recipients(uuid[], uuid, uuid),
             carillon.write_feed(uuid[], smallint[], text[], text[], text[], uuid, uuid),
             carillon.bury(uuid[], smallint[], text[], text[], text[], text[], text, uuid, uuid) TO %I', worker);
     END LOOP;

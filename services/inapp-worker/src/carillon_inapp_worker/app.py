@@ -1,0 +1,57 @@
+"""Wires the in-app worker together."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from carillon_shared.clock import SystemClock
+from carillon_shared.consumer.batch_consumer import BatchConsumer, BatchLimits
+from carillon_shared.db.transient import is_transient
+from carillon_shared.delivery.catalogue import Catalogue
+from carillon_shared.delivery.poison import PoisonStore
+from carillon_shared.delivery.service import Service, process_name
+from carillon_shared.delivery.watermark import WatermarkWriter
+from carillon_shared.domain.channels import Channel
+from carillon_shared.domain.lanes import Lane
+from carillon_shared.lifecycle import Shutdown
+from carillon_shared.topology.carillon import work_queue
+
+from carillon_inapp_worker.feed import FeedStore
+from carillon_inapp_worker.handler import FeedHandler
+
+_LIMITS = {
+    Lane.CRITICAL: BatchLimits(prefetch=256, max_batch=128),
+    Lane.NORMAL: BatchLimits(prefetch=512, max_batch=256),
+    Lane.BULK: BatchLimits(prefetch=8, max_batch=2),  # its chunks carry hundreds of deliveries each
+}
+
+
+async def run_inapp_worker(service: Service, shutdown: Shutdown) -> None:
+    """Write feeds until the shutdown is requested, then finish what is under way and return."""
+    async with AsyncExitStack() as stack:
+        pool, session = await service.open(stack, "inapp-worker", shutdown)
+        handler = FeedHandler(
+            feed=FeedStore(pool),
+            catalogue=Catalogue(pool, channel=Channel.INAPP, clock=SystemClock()),
+            publisher=session.publisher,
+        )
+        poison = PoisonStore(pool)
+        consumers = [
+            BatchConsumer(
+                session,
+                [work_queue(Channel.INAPP, lane)],
+                limits=limits,
+                handler=handler,
+                on_poison=poison.keeper(work_queue(Channel.INAPP, lane)),
+                is_transient=is_transient,
+            )
+            for lane, limits in _LIMITS.items()
+        ]
+        sources = [source for consumer in consumers for source in consumer.sources]
+        watermarks = asyncio.create_task(
+            WatermarkWriter(pool, sources, consumer=process_name()).run(), name="watermarks"
+        )
+        stack.callback(watermarks.cancel)
+        await session.start()
+        async with asyncio.TaskGroup() as group:
+            for consumer in consumers:
+                group.create_task(consumer.run(shutdown))

@@ -1,0 +1,121 @@
+"""One batch of chunks: read who they are for, render, write, announce."""
+
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+import structlog
+from carillon_shared.broker.errors import PublishError
+from carillon_shared.broker.outgoing import live
+from carillon_shared.broker.publisher import Publisher
+from carillon_shared.consumer.handling import Received
+from carillon_shared.consumer.settlement import Ack, DeadLetter, Settlement
+from carillon_shared.content import ContentError, RenderedInapp, RenderPlan, render_inapp
+from carillon_shared.contracts.messages import WorkChunk
+from carillon_shared.delivery.aftermath import Buried, errands_of
+from carillon_shared.delivery.catalogue import Catalogue
+from carillon_shared.delivery.work import Chunk
+from carillon_shared.domain.delivery import LeasedDelivery, Recipient
+from carillon_shared.lifecycle import CrashPoint, crash_point
+from carillon_shared.telemetry import metrics
+
+from carillon_inapp_worker.feed import Draft, Failure, FeedStore, Written
+from carillon_inapp_worker.live import live_chunks
+
+log = structlog.get_logger(__name__)
+
+WRITE_SIZE = 500
+"""Items of one statement: it locks as many rows."""
+
+
+class FeedHandler:
+    """Handles work chunks of the in-app channel. Everything in it bears being done twice."""
+
+    def __init__(self, *, feed: FeedStore, catalogue: Catalogue, publisher: Publisher) -> None:
+        self._feed = feed
+        self._catalogue = catalogue
+        self._publisher = publisher
+
+    async def __call__(self, batch: list[Received]) -> Sequence[Settlement]:
+        """Deliver a batch. Raises infrastructure errors: the batch then waits and is handled again."""
+        chunks = await self._chunks(batch)
+        drafts, failures = await self._render([chunk for chunk in chunks if isinstance(chunk, Chunk)])
+        for start in range(0, len(drafts), WRITE_SIZE):
+            written = await self._feed.write(drafts[start : start + WRITE_SIZE])
+            crash_point(CrashPoint.INAPP_MID_FEED_WRITE)
+            await self._announce(written)
+        await self._bury(failures)
+        return [Ack() if isinstance(chunk, Chunk) else chunk for chunk in chunks]
+
+    async def _chunks(self, batch: list[Received]) -> list[Chunk | Settlement]:
+        wanted = {one.message.event_id for one in batch if isinstance(one.message, WorkChunk)}
+        events = await self._catalogue.load(wanted)
+        chunks: list[Chunk | Settlement] = []
+        for one in batch:
+            if not isinstance(one.message, WorkChunk):
+                chunks.append(DeadLetter(f"{one.incoming.type} is no work for the feed"))
+            elif one.message.event_id not in events:
+                chunks.append(Ack())  # retention has dropped the event and all there was to decide
+            else:
+                chunks.append(Chunk(one.incoming, one.message, events[one.message.event_id]))
+        return chunks
+
+    async def _render(self, chunks: Sequence[Chunk]) -> tuple[list[Draft], list[Failure]]:
+        ids = [delivery for chunk in chunks for delivery in chunk.message.delivery_ids]
+        recipients = await self._feed.recipients(ids) if ids else {}
+        drafts: list[Draft] = []
+        failures: list[Failure] = []
+        for chunk in chunks:
+            render = RenderPlan(render_inapp)
+            for delivery in chunk.message.delivery_ids:
+                recipient = recipients.get(delivery)
+                if recipient is not None:
+                    _render_one(render, _delivery(chunk, delivery, recipient), chunk, drafts, failures)
+        return drafts, failures
+
+    async def _announce(self, written: Sequence[Written]) -> None:
+        """Tell open streams; they find what is lost here in the database within half a minute."""
+        metrics.FEED_WRITES.inc(len(written))
+        messages = [live(chunk, message_id=str(uuid4())) for chunk in live_chunks(written)]
+        lost = [error for error in await self._publisher.publish_many(messages) if error is not None]
+        if lost:
+            log.warning("live_messages_lost", messages=len(lost), reason=str(lost[0]))
+
+    async def _bury(self, failures: Sequence[Failure]) -> None:
+        """Dead letters are published even for rows buried before: a crash may have come between the two."""
+        if not failures:
+            return
+        await self._feed.bury(failures)
+        errands = errands_of([_buried(failure) for failure in failures])
+        for result in await self._publisher.publish_many([errand.outgoing for errand in errands]):
+            if isinstance(result, PublishError):
+                raise result
+
+
+def _delivery(chunk: Chunk, delivery: UUID, recipient: Recipient) -> LeasedDelivery:
+    return LeasedDelivery(
+        id=delivery,
+        event=chunk.event.content,
+        recipient=recipient,
+        channel=chunk.message.channel,
+        lane=chunk.message.lane,
+        attempt=chunk.message.attempt,
+        first_attempt_at=chunk.event.content.time,
+        templates=chunk.event.templates,
+    )
+
+
+def _render_one(
+    render: RenderPlan[RenderedInapp],
+    delivery: LeasedDelivery,
+    chunk: Chunk,
+    drafts: list[Draft],
+    failures: list[Failure],
+) -> None:
+    try:
+        drafts.append(Draft(chunk, delivery.id, render(delivery)))
+    except ContentError as error:
+        failures.append(Failure(chunk, delivery.id, error))
+
+
+def _buried(failure: Failure) -> Buried:
+    return Buried(failure.chunk, failure.id, failure.chunk.message.attempt, failure.error.reason)

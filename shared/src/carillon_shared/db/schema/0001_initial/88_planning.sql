@@ -1,0 +1,362 @@
+-- Planning: one set-based statement turns events into delivery rows, whether they have one recipient or a range of
+-- a large audience. A lock on the event keeps a cancel waiting until the rows are there, so that it stops them too.
+
+-- What the rules say about everyone with lo < number <= hi whom an audience names, on each of the channels.
+CREATE FUNCTION carillon.decide(
+    tenant integer, event_type text, category text, channels carillon.channel[], audience jsonb, actor bigint,
+    excluded bigint[], mandatory boolean, defaults jsonb, disabled carillon.channel[], lo bigint, hi bigint)
+RETURNS TABLE (subscriber bigint, channel carillon.channel, reason carillon.reason)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT s.number, c.channel,
+           carillon.skip_reason(
+               s.number = actor, s.number = ANY (excluded), s.registered, c.channel = ANY (disabled),
+               carillon.has_address(c.channel, s.email, s.phone), mandatory,
+               carillon.wants(p.document, defaults, event_type, category, c.channel))
+    FROM carillon.audience_numbers(tenant, audience, lo, hi) AS a
+    JOIN carillon.subscribers s
+      ON s.tenant_id = tenant AND s.number = a.number AND s.number > lo AND s.number <= hi
+    LEFT JOIN carillon.preferences p
+      ON p.tenant_id = tenant AND p.subscriber = a.number AND p.subscriber > lo AND p.subscriber <= hi
+    CROSS JOIN unnest(channels) AS c(channel)
+$$;
+
+-- Events with all that planning needs to know about them, looked up once each.
+CREATE FUNCTION carillon.plan_targets(event_ids uuid[], lowest uuid, highest uuid)
+RETURNS TABLE (
+    event_id uuid, tenant_id integer, prefix text, type text, category text, lane carillon.lane,
+    channels carillon.channel[], audience jsonb, actor bigint, excluded bigint[], mandatory boolean, defaults jsonb,
+    disabled carillon.channel[], throttle jsonb, throttled carillon.channel[], expires_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT e.id, e.tenant_id, carillon.delivery_prefix(e.id), e.type, e.category, e.lane, e.channels, e.audience,
+           (SELECT s.number FROM carillon.subscribers s WHERE s.tenant_id = e.tenant_id AND s.id = e.actor),
+           ARRAY(SELECT s.number FROM carillon.texts_of(e.audience->'exclude') AS x(id)
+                 JOIN carillon.subscribers s ON s.tenant_id = e.tenant_id AND s.id = x.id),
+           coalesce(y.mandatory, false), t.preferences, t.disabled_channels, throttle.rule,
+           ARRAY(SELECT c::carillon.channel FROM carillon.texts_of(throttle.rule->'channels') AS c),
+           e.expires_at
+    FROM carillon.events e
+    JOIN carillon.tenants t ON t.id = e.tenant_id
+    LEFT JOIN carillon.event_types y ON y.tenant_id = e.tenant_id AND y.name = e.type
+    -- Slots that intake took are not taken again.
+    CROSS JOIN LATERAL (SELECT CASE WHEN NOT e.slots_taken THEN nullif(y.throttle, 'null'::jsonb) END) AS throttle(rule)
+    WHERE e.id = ANY (event_ids) AND e.id BETWEEN lowest AND highest
+$$;
+
+-- The moment at which the `rank`-th of those who want a slot now may have one; null: at once. `taken` holds the
+-- moments within the window in ascending order. Everyone before has been given the slot that frees next.
+CREATE FUNCTION carillon.slot_wait(
+    taken timestamptz[], rank bigint, slot_limit integer, per_seconds integer, moment timestamptz)
+RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    used integer := cardinality(taken);
+    free integer := greatest(slot_limit - used, 0);
+    place integer := rank - free - 1;                     -- from zero, among those who wait
+    index integer;
+BEGIN
+    IF rank <= free THEN
+        RETURN NULL;
+    END IF;
+    index := greatest(used - slot_limit, 0) + place % slot_limit + 1;
+    RETURN coalesce(taken[index], moment) + make_interval(secs => per_seconds) * (1 + place / slot_limit);
+END $$;
+
+-- Have a row for each of these limits and lock them all, in the order of their key so that nobody waits in a circle.
+CREATE FUNCTION carillon.lock_slots(
+    tenants integer[], subscribers bigint[], scopes text[], channels carillon.channel[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO carillon.limit_slots (tenant_id, subscriber, scope, channel, taken)
+    SELECT DISTINCT w.tenant_id, w.subscriber, w.scope, w.channel, '{}'::timestamptz[]
+    FROM unnest(tenants, subscribers, scopes, channels) AS w(tenant_id, subscriber, scope, channel)
+    ORDER BY 1, 2, 3, 4
+    ON CONFLICT DO NOTHING;
+    PERFORM FROM carillon.limit_slots l
+    WHERE (l.tenant_id, l.subscriber, l.scope, l.channel) IN (
+        SELECT w.tenant_id, w.subscriber, w.scope, w.channel
+        FROM unnest(tenants, subscribers, scopes, channels) AS w(tenant_id, subscriber, scope, channel))
+    ORDER BY l.tenant_id, l.subscriber, l.scope, l.channel
+    FOR UPDATE;
+END $$;
+
+-- Rows for events without a throttle. `again`: some of the rows may exist already. Without ON CONFLICT, which would
+-- look into the index twice for each row: the caller's lock keeps others from adding the same rows meanwhile.
+CREATE FUNCTION carillon.insert_plain(
+    event_ids uuid[], lowest uuid, highest uuid, lo bigint, hi bigint, again boolean) RETURNS void
+LANGUAGE sql AS $$
+    WITH targets AS MATERIALIZED (SELECT * FROM carillon.plan_targets(event_ids, lowest, highest))
+    INSERT INTO carillon.deliveries (id, event_id, subscriber, tenant_id, channel, lane, status, reason)
+    SELECT carillon.delivery_id(t.prefix, d.subscriber, d.channel), t.event_id, d.subscriber, t.tenant_id, d.channel,
+           t.lane,
+           CASE WHEN d.reason IS NULL THEN 'queued'::carillon.delivery_status
+                ELSE 'skipped'::carillon.delivery_status END, d.reason
+    FROM targets t
+    CROSS JOIN LATERAL carillon.decide(
+        t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
+        t.disabled, lo, hi) AS d
+    WHERE NOT (again AND EXISTS (
+        SELECT FROM carillon.deliveries o
+        WHERE o.id = carillon.delivery_id(t.prefix, d.subscriber, d.channel) AND o.event_id = t.event_id))
+    ORDER BY t.event_id, d.subscriber, d.channel
+$$;
+
+-- Rows for events whose type limits how many a subscriber gets in a window. The window is a true sliding one: the
+-- rows in limit_slots are locked in one statement and read in the next, whose snapshot is newer.
+CREATE FUNCTION carillon.insert_throttled(event_ids uuid[], lowest uuid, highest uuid, lo bigint, hi bigint)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    moment timestamptz;
+BEGIN
+    PERFORM carillon.lock_slots(
+        array_agg(t.tenant_id), array_agg(d.subscriber), array_agg('type:' || t.type), array_agg(d.channel))
+    FROM carillon.plan_targets(event_ids, lowest, highest) AS t
+    CROSS JOIN LATERAL carillon.decide(
+        t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
+        t.disabled, lo, hi) AS d
+    WHERE d.reason IS NULL AND d.channel = ANY (t.throttled)
+    HAVING count(*) > 0;
+    moment := clock_timestamp();
+
+    WITH targets AS MATERIALIZED (
+        SELECT p.*, 'type:' || p.type AS scope, (p.throttle->>'limit')::integer AS slot_limit,
+               (p.throttle->>'per_seconds')::integer AS per_seconds, p.throttle->>'on_exceed' AS on_exceed
+        FROM carillon.plan_targets(event_ids, lowest, highest) AS p
+    ), decided AS (
+        SELECT t.*, d.subscriber, d.channel, d.reason, d.reason IS NULL AND d.channel = ANY (t.throttled) AS wants_slot
+        FROM targets t
+        CROSS JOIN LATERAL carillon.decide(
+            t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
+            t.disabled, lo, hi) AS d
+    ), ranked AS (
+        SELECT d.*, CASE WHEN d.wants_slot THEN row_number() OVER (
+            PARTITION BY d.tenant_id, d.subscriber, d.scope, d.channel, d.wants_slot ORDER BY d.event_id) END AS rank
+        FROM decided d
+    ), placed AS MATERIALIZED (
+        SELECT r.*, carillon.delivery_id(r.prefix, r.subscriber, r.channel) AS id,
+               CASE WHEN r.wants_slot THEN carillon.slot_wait(
+                   ARRAY(SELECT t FROM unnest(l.taken) AS t
+                         WHERE t > moment - make_interval(secs => r.per_seconds) ORDER BY t),
+                   r.rank, r.slot_limit, r.per_seconds, moment) END AS free_at
+        FROM ranked r
+        LEFT JOIN carillon.limit_slots l
+          ON r.wants_slot AND l.tenant_id = r.tenant_id AND l.subscriber = r.subscriber AND l.scope = r.scope
+         AND l.channel = r.channel
+    ), inserted AS (
+        INSERT INTO carillon.deliveries (
+            id, event_id, subscriber, tenant_id, channel, lane, status, hold_reason, reason, next_attempt_at)
+        SELECT p.id, p.event_id, p.subscriber, p.tenant_id, p.channel, p.lane,
+               CASE WHEN p.reason IS NOT NULL THEN 'skipped' WHEN p.free_at IS NULL THEN 'queued'
+                    WHEN p.on_exceed = 'skip' THEN 'skipped' ELSE 'held' END::carillon.delivery_status,
+               CASE WHEN p.free_at IS NOT NULL AND p.on_exceed <> 'skip' THEN 'throttled' END::carillon.hold_reason,
+               CASE WHEN p.free_at IS NOT NULL AND p.on_exceed = 'skip' THEN 'throttled' ELSE p.reason END,
+               CASE WHEN p.on_exceed <> 'skip' THEN p.free_at END
+        FROM placed p
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id, status
+    ), held AS (
+        INSERT INTO carillon.due (delivery_id, due_at, kind)
+        SELECT i.id, least(p.free_at, p.expires_at), 'hold'
+        FROM inserted i JOIN placed p ON p.id = i.id
+        WHERE i.status = 'held'
+        ON CONFLICT (delivery_id) DO NOTHING
+    ), slots AS (
+        SELECT p.tenant_id, p.subscriber, p.scope, p.channel, p.per_seconds, count(*)::integer AS n
+        FROM inserted i JOIN placed p ON p.id = i.id
+        WHERE i.status = 'queued' AND p.wants_slot
+        GROUP BY p.tenant_id, p.subscriber, p.scope, p.channel, p.per_seconds
+    )
+    UPDATE carillon.limit_slots l
+    SET taken = ARRAY(SELECT t FROM unnest(l.taken) AS t
+                      WHERE t > moment - make_interval(secs => s.per_seconds) ORDER BY t)
+                || array_fill(moment, ARRAY[s.n])
+    FROM slots s
+    WHERE l.tenant_id = s.tenant_id AND l.subscriber = s.subscriber AND l.scope = s.scope AND l.channel = s.channel;
+END $$;
+
+-- Write the delivery rows of these events for the subscribers with lo < number <= hi. Doing it twice adds nothing.
+CREATE FUNCTION carillon.insert_deliveries(event_ids uuid[], lo bigint, hi bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    lowest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i LIMIT 1);
+    highest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i DESC LIMIT 1);
+    plain uuid[];
+    throttled uuid[];
+    clash uuid;
+BEGIN
+    SELECT array_agg(t.event_id) FILTER (WHERE t.throttle IS NULL),
+           array_agg(t.event_id) FILTER (WHERE t.throttle IS NOT NULL)
+    INTO plain, throttled
+    FROM carillon.plan_targets(event_ids, lowest, highest) AS t;
+    IF plain IS NOT NULL THEN
+        PERFORM carillon.insert_plain(plain, lowest, highest, lo, hi);
+    END IF;
+    IF throttled IS NOT NULL THEN
+        PERFORM carillon.insert_throttled(throttled, lowest, highest, lo, hi);
+    END IF;
+    -- Ids are unique by construction. If two events ever shared one, the second must not vanish in silence.
+    SELECT d.event_id INTO clash
+    FROM unnest(event_ids) AS w(event_id)
+    CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
+    JOIN carillon.deliveries d
+      ON d.id BETWEEN carillon.delivery_id(p.prefix, lo + 1, 'inapp')
+                  AND carillon.delivery_id(p.prefix, hi, 'whatsapp')
+    WHERE d.event_id <> w.event_id
+    LIMIT 1;
+    IF clash IS NOT NULL THEN
+        RAISE EXCEPTION 'delivery ids clash with those of event %', clash USING ERRCODE = 'unique_violation';
+    END IF;
+END $$;
+
+-- What planning may do with an event now.
+--   plan: write its rows     published: nothing is left to do      ranges: its audience was cut, its ranges say more
+--   publish: rows are there  stopped: cancelled, rejected, over     expired: too late     early: not before deliver_at
+CREATE FUNCTION carillon.plan_verdict(
+    status carillon.event_status, cancelled_at timestamptz, deliver_at timestamptz, expires_at timestamptz,
+    ranges integer, planned_at timestamptz, published_at timestamptz) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN cancelled_at IS NOT NULL OR status NOT IN ('scheduled', 'accepted', 'dispatching', 'dispatched', 'completed')
+            THEN 'stopped'
+        WHEN published_at IS NOT NULL THEN 'published'
+        WHEN status = 'scheduled' AND deliver_at > clock_timestamp() THEN 'early'
+        WHEN planned_at IS NOT NULL THEN 'publish'
+        WHEN ranges IS NOT NULL THEN 'ranges'
+        WHEN expires_at <= clock_timestamp() THEN 'expired'
+        ELSE 'plan'
+    END
+$$;
+
+-- Plan events whose audience has at most `range_size` members; all in one transaction. Answers for each event with
+-- `plan_verdict`, where `large` is one that must be cut into ranges, and `planned` one that has its rows now.
+CREATE FUNCTION carillon.plan_events(event_ids uuid[], range_size integer)
+RETURNS TABLE (event_id uuid, verdict text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    lowest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i LIMIT 1);
+    highest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i DESC LIMIT 1);
+    found uuid[];
+    verdicts text[];
+    small uuid[];
+    late uuid[];
+BEGIN
+    -- In the order of ids, so that two planners of the same events take turns.
+    WITH locked AS MATERIALIZED (
+        SELECT e.* FROM carillon.events e
+        WHERE e.id = ANY (event_ids) AND e.id BETWEEN lowest AND highest
+        ORDER BY e.id FOR NO KEY UPDATE
+    ), judged AS (
+        SELECT l.id, l.tenant_id, l.audience, carillon.plan_verdict(
+            l.status, l.cancelled_at, l.deliver_at, l.expires_at, l.ranges, l.planned_at, l.published_at) AS verdict
+        FROM locked l
+    ), sized AS (
+        SELECT j.id, CASE
+            WHEN j.verdict <> 'plan' THEN j.verdict
+            WHEN carillon.audience_bound(j.tenant_id, j.audience, range_size + 1) <= range_size THEN 'planned'
+            ELSE 'large' END AS verdict
+        FROM judged j
+    )
+    SELECT array_agg(s.id), array_agg(s.verdict), array_agg(s.id) FILTER (WHERE s.verdict = 'planned'),
+           array_agg(s.id) FILTER (WHERE s.verdict = 'expired')
+    INTO found, verdicts, small, late
+    FROM sized s;
+
+    IF small IS NOT NULL THEN
+        PERFORM carillon.ensure_subscribers(small);
+        PERFORM carillon.insert_deliveries(small, 0, 4294967295);
+        UPDATE carillon.events e
+        SET status = 'dispatching', ranges = 1, planned_at = now(), owed_at = NULL, inline_users = NULL,
+            plan_error = NULL
+        WHERE e.id = ANY (small) AND e.id BETWEEN lowest AND highest;
+    END IF;
+    IF late IS NOT NULL THEN
+        UPDATE carillon.events e SET status = 'expired', owed_at = NULL
+        WHERE e.id = ANY (late) AND e.id BETWEEN lowest AND highest;
+    END IF;
+    RETURN QUERY SELECT f.event_id, f.verdict FROM unnest(found, verdicts) AS f(event_id, verdict);
+END $$;
+
+-- Cut a large audience into ranges of at most `range_size` members, in one pass over it. Returns how many there are,
+-- null when the event is not to be planned any more.
+CREATE FUNCTION carillon.cut_ranges(event uuid, range_size integer) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    e carillon.events;
+    made integer;
+BEGIN
+    SELECT v.* INTO e FROM carillon.events v WHERE v.id = event FOR NO KEY UPDATE;
+    IF e.ranges IS NOT NULL THEN
+        RETURN e.ranges;
+    END IF;
+    IF carillon.plan_verdict(
+        e.status, e.cancelled_at, e.deliver_at, e.expires_at, e.ranges, e.planned_at, e.published_at) <> 'plan'
+    THEN
+        RETURN NULL;
+    END IF;
+    PERFORM carillon.ensure_subscribers(ARRAY[event]);
+    WITH numbered AS (
+        SELECT a.number, (row_number() OVER (ORDER BY a.number) - 1) / range_size AS n
+        FROM carillon.audience_numbers(e.tenant_id, e.audience, 0, 4294967295) AS a
+    ), bounds AS (
+        SELECT c.n, max(c.number) AS hi FROM numbered c GROUP BY c.n
+    ), inserted AS (
+        INSERT INTO carillon.fanout_ranges (event_id, n, lo, hi)
+        SELECT event, b.n, coalesce(lag(b.hi) OVER (ORDER BY b.n), 0), b.hi FROM bounds b
+        RETURNING 1
+    )
+    SELECT count(*) INTO made FROM inserted;
+    UPDATE carillon.events v
+    SET status = 'dispatching', ranges = made, owed_at = NULL, inline_users = NULL, plan_error = NULL
+    WHERE v.id = event;
+    RETURN made;
+END $$;
+
+-- Plan one range of an event. The event is only shared with the planners of its other ranges: a cancel waits for all
+-- of them. Answers `planned`, `published` (nothing is left to do), `stopped`, `expired` or `missing`.
+CREATE FUNCTION carillon.plan_range(event uuid, range_number integer) RETURNS text
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    e carillon.events;
+    r carillon.fanout_ranges;
+BEGIN
+    SELECT v.* INTO e FROM carillon.events v WHERE v.id = event FOR SHARE;
+    SELECT f.* INTO r FROM carillon.fanout_ranges f WHERE f.event_id = event AND f.n = range_number FOR UPDATE;
+    IF e.id IS NULL OR r.event_id IS NULL THEN
+        RETURN 'missing';
+    ELSIF r.published_at IS NOT NULL THEN
+        RETURN 'published';
+    ELSIF e.cancelled_at IS NOT NULL OR e.status <> 'dispatching' THEN
+        RETURN 'stopped';
+    ELSIF r.planned_at IS NOT NULL THEN
+        RETURN 'planned';
+    ELSIF e.expires_at <= clock_timestamp() THEN
+        RETURN 'expired';
+    END IF;
+    PERFORM carillon.insert_deliveries(ARRAY[event], r.lo, r.hi);
+    UPDATE carillon.fanout_ranges f SET planned_at = now() WHERE f.event_id = event AND f.n = range_number;
+    RETURN 'planned';
+END $$;
+
+-- Planned rows of these events by what became of them; ids only of those that wait for a message. `los` and `his`
+-- bound the subscribers, one pair for each event.
+CREATE FUNCTION carillon.planned_rows(event_ids uuid[], los bigint[], his bigint[], lowest uuid, highest uuid)
+RETURNS TABLE (
+    event_id uuid, tenant text, traceparent text, channel carillon.channel, lane carillon.lane,
+    status carillon.delivery_status, total bigint, ids uuid[])
+LANGUAGE sql STABLE SET plan_cache_mode = force_custom_plan AS $$
+    SELECT w.event_id, t.slug, e.traceparent, d.channel, d.lane, d.status, count(*),
+           array_agg(d.id ORDER BY d.id) FILTER (WHERE d.status = 'queued')
+    FROM unnest(event_ids, los, his) AS w(event_id, lo, hi)
+    JOIN carillon.events e ON e.id = w.event_id
+    JOIN carillon.tenants t ON t.id = e.tenant_id
+    CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
+    JOIN carillon.deliveries d
+      ON d.id BETWEEN carillon.delivery_id(p.prefix, w.lo + 1, 'inapp')
+                  AND carillon.delivery_id(p.prefix, w.hi, 'whatsapp')
+     AND d.event_id = w.event_id
+    WHERE e.id BETWEEN lowest AND highest
+      AND d.id BETWEEN carillon.delivery_id(carillon.delivery_prefix(lowest), 0, 'inapp')
+                   AND carillon.delivery_id(carillon.delivery_prefix(highest), 4294967295, 'whatsapp')
+    GROUP BY w.event_id, t.slug, e.traceparent, d.channel, d.lane, d.status
+$$;
