@@ -162,6 +162,7 @@ def test_a_failed_status_carries_its_error_and_our_data() -> None:
     change = payload["entry"][0]["changes"][0]
     assert (payload["object"], change["field"]) == ("whatsapp_business_account", "messages")
     assert change["value"]["metadata"] == {"display_phone_number": "976", "phone_number_id": "1055"}
+    assert change["value"]["contacts"][0]["wa_id"] == "97688112233"
     status = change["value"]["statuses"][0]
     assert status["errors"][0]["code"] == 131047
     assert set(status["errors"][0]) == {"code", "title", "message", "error_data", "href"}

@@ -65,7 +65,12 @@ def status_payload(
     if message.callback_data is not None:
         entry["biz_opaque_callback_data"] = message.callback_data
     metadata = {"display_phone_number": display_number, "phone_number_id": message.phone_number_id}
-    value = {"messaging_product": "whatsapp", "metadata": metadata, "statuses": [entry]}
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": metadata,
+        "contacts": [{"profile": {"name": f"+{person}"}, "wa_id": person, "user_id": f"ZZ.{person}"}],
+        "statuses": [entry],
+    }
     change = {"value": value, "field": "messages"}
     return {"object": "whatsapp_business_account", "entry": [{"id": "102290129340398", "changes": [change]}]}
 

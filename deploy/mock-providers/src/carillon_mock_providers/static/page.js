@@ -51,6 +51,10 @@ function showPeople(overview) {
   })));
   byId("more").hidden = people.length >= total;
   byId("more").textContent = `${people.length} of ${total} shown. Type to find another.`;
+  if (!people.length) {
+    byId("more").hidden = false;
+    byId("more").textContent = total ? "Nobody is found." : "Nothing has arrived yet.";
+  }
   byId("mail-total").textContent = overview.mail_total;
   byId("whatsapp-total").textContent = overview.whatsapp_total;
   return people;
