@@ -65,7 +65,7 @@ def spawn(command: Command, log: Path) -> subprocess.Popen[bytes]:
             user=command.account.uid,
             group=command.account.gid,
             extra_groups=None if command.account.uid is None else [],
-            preexec_fn=leash(command.stop_signal),  # noqa: PLW1509 - one system call, prepared before the fork
+            preexec_fn=leash(command.stop_signal),  # noqa: PLW1509 - one prepared system call
         )
 
 

@@ -144,7 +144,7 @@ class RabbitmqServer:
         """Prepare and start it, without waiting until it accepts connections."""
         self.prepare()
         self.port_mapper.begin()
-        self.port_mapper.wait_ready(lambda: _maps_ports(self.ports.epmd), seconds=10)
+        self.port_mapper.wait_ready(self.port_mapper_is_ready, seconds=10)
         self.process.begin()
 
     def wait_ready(self) -> None:
@@ -185,6 +185,10 @@ class RabbitmqServer:
     def is_ready(self) -> bool:
         """Tell whether it speaks AMQP."""
         return answers_amqp(HOST, self.ports.amqp)
+
+    def port_mapper_is_ready(self) -> bool:
+        """Tell whether the port mapper answers."""
+        return _maps_ports(self.ports.epmd)
 
     def _ensure_cookie(self) -> None:
         cookie = self.folder / "home" / ".erlang.cookie"

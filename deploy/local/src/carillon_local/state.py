@@ -41,6 +41,7 @@ class LocalState(BaseModel):
 
     version: int = 1
     backend: str | None = None
+    ready: bool = False
     ports: dict[str, int] = Field(default_factory=dict)
     urls: dict[str, str] = Field(default_factory=dict)
     supervisor: RunningProcess | None = None
