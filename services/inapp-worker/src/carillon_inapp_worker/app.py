@@ -8,11 +8,11 @@ from carillon_shared.consumer.batch_consumer import BatchConsumer, BatchLimits
 from carillon_shared.db.transient import is_transient
 from carillon_shared.delivery.catalogue import Catalogue
 from carillon_shared.delivery.poison import PoisonStore
-from carillon_shared.delivery.service import Service, process_name
 from carillon_shared.delivery.watermark import WatermarkWriter
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import Shutdown
+from carillon_shared.service import Service, process_name
 from carillon_shared.topology.carillon import work_queue
 
 from carillon_inapp_worker.feed import FeedStore

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from uuid import UUID
 
 import structlog
 
@@ -123,7 +124,7 @@ class DeliveryEngine:
 
     async def _wave(self) -> None:
         ended, self._ended = self._ended, []
-        items = [] if self._draining else self._slots.take()
+        items = [] if self._draining else self._take_distinct()
         request = LeaseRequest(secrets.randbits(62), items, self._lease_seconds) if items else None
         finished = _closed(ended)
         answer = await self._store_wave(ended, request, finished)
@@ -132,6 +133,15 @@ class DeliveryEngine:
         if request is not None:
             following += self._start(request, answer)
         self._publish(following)
+
+    def _take_distinct(self) -> list[Item]:
+        """Take what starts now. A second message for a delivery waits for the next wave, which refuses it."""
+        distinct: dict[UUID, Item] = {}
+        for item in self._slots.take():
+            if distinct.setdefault(item.id, item) is not item:
+                self._slots.free(item.chunk.message.lane)
+                self._slots.add(item)
+        return list(distinct.values())
 
     async def _store_wave(
         self, ended: Sequence[Ended], request: LeaseRequest | None, finished: Sequence[int]

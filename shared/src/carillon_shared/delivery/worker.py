@@ -17,12 +17,12 @@ from carillon_shared.delivery.engine import DeliveryEngine
 from carillon_shared.delivery.intake import ChunkIntake
 from carillon_shared.delivery.poison import PoisonStore
 from carillon_shared.delivery.provider import Composer, Provider
-from carillon_shared.delivery.service import Service, process_name
 from carillon_shared.delivery.store import WorkStore
 from carillon_shared.delivery.watermark import WatermarkWriter
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import Shutdown
+from carillon_shared.service import Service, process_name
 from carillon_shared.topology.carillon import work_queue
 
 MessageT = TypeVar("MessageT")
@@ -95,6 +95,7 @@ async def _run(
     shutdown: Shutdown,
 ) -> None:
     """Run until the shutdown is requested. The first part that fails ends all: a supervisor starts afresh."""
+    shutdown.on_request(engine.drain)
     working = asyncio.create_task(engine.run(), name="engine")
     helping = [asyncio.create_task(intake.run(), name="intake") for intake in intakes]
     helping.append(asyncio.create_task(watermarks.run(), name="watermarks"))
@@ -104,7 +105,6 @@ async def _run(
         for task in done:
             task.result()
         await asyncio.gather(*(source.drain() for source in sources))
-        engine.drain()
         await working
         await engine.settled()
     finally:

@@ -13,6 +13,7 @@ from carillon_shared.broker.session import BrokerSession
 from carillon_shared.db.pool import Pool, open_pool
 from carillon_shared.db.transient import is_transient
 from carillon_shared.lifecycle import Shutdown
+from carillon_shared.settings import ServiceSettings
 from carillon_shared.telemetry.health import Check, health_app, serve_health
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,17 @@ class Service:
     health_host: str = "127.0.0.1"
     health_port: int = 0
     max_connections: int = 6
+
+    @classmethod
+    def of(cls, settings: ServiceSettings, *, max_connections: int = 6) -> "Service":
+        """Return the service that these settings describe."""
+        return cls(
+            database_url=settings.database_url.get_secret_value(),
+            broker_url=settings.broker_url.get_secret_value(),
+            health_host=settings.metrics_host,
+            health_port=settings.metrics_port,
+            max_connections=max_connections,
+        )
 
     async def open(self, stack: AsyncExitStack, name: str, shutdown: Shutdown) -> tuple[Pool, BrokerSession]:
         """Open the pool and prepare the broker session (not started), both closed by the stack; serve health.
