@@ -1,0 +1,1 @@
+"""The e-mail providers, one of which the settings choose."""

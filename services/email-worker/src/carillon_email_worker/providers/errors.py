@@ -1,0 +1,46 @@
+"""What SMTP replies mean (RFC 5321, section 4.2; enhanced codes: RFC 3463)."""
+
+import re
+from enum import Enum
+
+from carillon_shared.domain.outcomes import Outcome, Rejected, Retry, Undeliverable
+
+_ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
+_MAX_ERROR = 500
+
+_COMMAND_PROBLEMS = frozenset({500, 501, 502, 503, 504, 555})
+"""The server does not understand us: nothing about the recipient."""
+
+_LOGIN_PROBLEMS = frozenset({530, 534, 535, 538})
+"""The operator's to mend, and it concerns every mail, so none is given up for it."""
+
+
+class Stage(Enum):
+    """How far a mail got when the reply came."""
+
+    CONNECT = "connect"
+    SENDER = "sender"
+    RECIPIENT = "recipient"
+    DATA = "data"  # before the message
+    MESSAGE = "message"  # after its final dot
+
+
+def reply_outcome(stage: Stage, code: int, text: str) -> Outcome:
+    """Classify a reply that is no success. A reply is an answer: nothing here is ever `Unknown`."""
+    error = f"{code} {' '.join(text.split())}"[:_MAX_ERROR]
+    name = f"smtp_{code}"
+    if code < 500 or code in _LOGIN_PROBLEMS or stage is Stage.CONNECT:
+        return Retry(name, error)
+    return Undeliverable(name, error) if _is_recipients(stage, code, text) else Rejected(name, error)
+
+
+def _is_recipients(stage: Stage, code: int, text: str) -> bool:
+    """Say whether a refusal is about this recipient's address, not about us or the message."""
+    if stage not in {Stage.RECIPIENT, Stage.MESSAGE}:
+        return False
+    enhanced = _ENHANCED.search(text)
+    subject = enhanced[2] if enhanced else None
+    if subject in {"1", "2"}:  # addressing, mailbox
+        return enhanced is not None and enhanced[3] not in {"7", "8"}  # 5.1.7 and 5.1.8 are the sender's
+    # 5.7 is policy
+    return stage is Stage.RECIPIENT and subject != "7" and code not in _COMMAND_PROBLEMS

@@ -1,0 +1,54 @@
+"""Everything the e-mail worker can be told from outside."""
+
+from typing import Literal, Self
+
+from carillon_shared.settings import ServiceSettings
+from email_validator import EmailNotValidError, validate_email
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+
+class EmailSettings(ServiceSettings):
+    """Settings of the e-mail worker."""
+
+    metrics_port: int = Field(default=9466, ge=0, le=65535, description="Health and metrics; 0: any free.")
+    email_provider: Literal["smtp", "sandbox"] = Field(
+        default="smtp", description="smtp sends; sandbox only logs."
+    )
+    email_smtp_host: str = Field(default="127.0.0.1", min_length=1, description="The SMTP server.")
+    email_smtp_port: int = Field(default=1025, ge=1, le=65535, description="Its port.")
+    email_smtp_username: str | None = Field(default=None, description="None: no authentication.")
+    email_smtp_password: SecretStr | None = Field(default=None, description="Goes with the user name.")
+    email_smtp_tls: Literal["none", "starttls", "tls"] = Field(
+        default="none", description="starttls is port 587's way, tls port 465's."
+    )
+    email_smtp_connections: int = Field(default=10, ge=1, le=200, description="Connections kept open.")
+    email_concurrency: int = Field(default=10, ge=1, le=1_000, description="Mails sent at the same time.")
+    email_attempt_timeout: float = Field(default=30, gt=0, le=600, description="Seconds for one attempt.")
+    email_sender_name: str = Field(default="Carillon", description="When the tenant has none.")
+    email_sender_address: str = Field(
+        default="no-reply@carillon.localhost", description="When the tenant has none."
+    )
+    email_message_id_domain: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9.-]+$", description="None: the sender address's domain."
+    )
+
+    @field_validator("email_sender_address")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        try:
+            validate_email(value, check_deliverability=False, globally_deliverable=False)
+        except EmailNotValidError as error:
+            raise ValueError("it is no e-mail address") from error
+        return value
+
+    @model_validator(mode="after")
+    def _credentials_are_whole(self) -> Self:
+        if (self.email_smtp_username is None) != (self.email_smtp_password is None):
+            raise ValueError("CARILLON_EMAIL_SMTP_USERNAME and CARILLON_EMAIL_SMTP_PASSWORD go together.")
+        return self
+
+    @property
+    def message_id_domain(self) -> str:
+        """The right-hand side of every Message-ID."""
+        domain = self.email_sender_address.rpartition("@")[2]
+        return self.email_message_id_domain or domain.encode("idna").decode()
