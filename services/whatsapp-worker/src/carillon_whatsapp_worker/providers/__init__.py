@@ -1,0 +1,1 @@
+"""The WhatsApp providers, one of which the settings choose."""

@@ -1,0 +1,125 @@
+"""What the Cloud API's answers mean.
+
+Source: Meta's page "Cloud API error codes". It asks clients to go by the code, not by the status.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import orjson
+from carillon_shared.domain.outcomes import Outcome, Rejected, Retry, Sent, Undeliverable, Unknown
+from carillon_shared.domain.states import Reason
+
+PAIR_LIMIT: Final = 131056
+PAIR_SECONDS: Final = 6.0
+"""Meta lets a number write to the same person about once in six seconds."""
+
+_MAX_ERROR: Final = 500
+_MAX_WAIT: Final = 3_600.0
+
+_PASSING: Final = frozenset(
+    {
+        1,  # unknown, possibly a server error
+        2,  # down or overloaded
+        4,  # calls of the app
+        80007,  # rate of the business account
+        130429,  # throughput of the number
+        131000,  # unknown error
+        131016,  # service unavailable
+        131048,  # many reports of spam: sending is restricted for a while
+        131056,  # to the same person
+        131057,  # maintenance
+        133004,  # server temporarily unavailable
+    }
+)
+
+_LOGIN: Final = frozenset({0, 104, 190})
+"""The token expired or is wrong. It concerns every message and an operator mends it, so none is given up."""
+
+_RECIPIENT: Final[Mapping[int, Reason]] = {
+    131026: Reason.INVALID_ADDRESS,  # not on WhatsApp, or has not accepted its terms
+    131030: Reason.INVALID_ADDRESS,  # not on the list of a test number
+    131021: Reason.INVALID_ADDRESS,  # is the sending number itself
+    131049: Reason.FREQUENCY_CAP,  # Meta keeps this person from too much marketing
+    130472: Reason.PROVIDER_REJECTED,  # part of an experiment of Meta's
+    131050: Reason.OPTED_OUT,  # has stopped marketing messages
+}
+"""About this person alone: trying again is pointless."""
+
+
+def reply_outcome(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
+    """Classify an answer. Only an answer that is none of the API's own can be `Unknown`."""
+    reply = _object(body)
+    if 200 <= status < 300:
+        message_id = _message_id(reply)
+        return (
+            Sent(message_id) if message_id else Unknown("malformed_reply", f"{status} without a message id")
+        )
+    error = reply.get("error")
+    if isinstance(error, Mapping) and isinstance(error.get("code"), int):
+        return _error_outcome(error, status=status, after=_retry_after(headers))
+    return _bare_outcome(status, after=_retry_after(headers))
+
+
+def _error_outcome(error: Mapping[str, Any], *, status: int, after: float | None) -> Outcome:
+    code = error["code"]
+    name, text = f"whatsapp_{code}", _text(error)
+    if code in _LOGIN:
+        return Retry(name, text, after)
+    if code in _RECIPIENT:
+        return Undeliverable(name, text, _RECIPIENT[code])
+    if code == PAIR_LIMIT:
+        return Retry(name, text, after or PAIR_SECONDS)
+    if code in _PASSING or status == 429 or (status >= 500 and code not in _LASTING):
+        return Retry(name, text, after)
+    return Rejected(name, text)
+
+
+_LASTING: Final = frozenset({3, 131045})
+"""Answered with 500, and yet nothing that passes: a missing capability, a registration that is broken."""
+
+
+def _bare_outcome(status: int, *, after: float | None) -> Outcome:
+    """Classify an answer without the API's error: some gateway's on the way."""
+    name, text = f"http_{status}", f"{status} without an error of the API"
+    if status in {502, 504}:  # it passed the message on, and then lost sight of it
+        return Unknown(name, text)
+    if status >= 500 or status in {401, 408, 425, 429}:
+        return Retry(name, text, after)
+    return Rejected(name, text)
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        reply = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return reply if isinstance(reply, dict) else {}
+
+
+def _message_id(reply: Mapping[str, Any]) -> str | None:
+    messages = reply.get("messages")
+    first = messages[0] if isinstance(messages, list) and messages else None
+    found = first.get("id") if isinstance(first, dict) else None
+    return found if isinstance(found, str) and found else None
+
+
+def _text(error: Mapping[str, Any]) -> str:
+    data = error.get("error_data")
+    details = data.get("details") if isinstance(data, Mapping) else None
+    return " - ".join(str(part) for part in (error.get("message"), details) if part)[:_MAX_ERROR]
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of `Retry-After` (RFC 9110, 10.2.3), a number or a date, at most an hour."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value[:9]), _MAX_WAIT)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max((aware - datetime.now(UTC)).total_seconds(), 0.0), _MAX_WAIT)
