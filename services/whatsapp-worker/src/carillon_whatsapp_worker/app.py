@@ -1,0 +1,45 @@
+"""Wires the WhatsApp worker together."""
+
+from carillon_shared.delivery.worker import ChannelWorker, run_worker
+from carillon_shared.domain.channels import Channel
+from carillon_shared.lifecycle import Shutdown
+from carillon_shared.service import Service
+
+from carillon_whatsapp_worker.message import OutgoingWhatsapp, compose_whatsapp
+from carillon_whatsapp_worker.providers.cloud_api import CloudApiAccount, CloudApiProvider
+from carillon_whatsapp_worker.providers.sandbox import SandboxWhatsappProvider
+from carillon_whatsapp_worker.settings import WhatsappSettings
+
+# The provider gives up first and knows how far it got; the engine's own limit is for a provider that hangs.
+_ENGINE_MARGIN_SECONDS = 5.0
+
+
+async def run_whatsapp_worker(settings: WhatsappSettings, shutdown: Shutdown) -> None:
+    """Deliver WhatsApp messages until the shutdown is requested, then finish what is under way and return."""
+    worker: ChannelWorker[OutgoingWhatsapp] = ChannelWorker(
+        channel=Channel.WHATSAPP,
+        compose=compose_whatsapp,
+        provider=_provider(settings),
+        concurrency=settings.whatsapp_concurrency,
+        attempt_limit=settings.whatsapp_attempt_timeout + _ENGINE_MARGIN_SECONDS,
+    )
+    await run_worker(worker, Service.of(settings), shutdown)
+
+
+def _provider(settings: WhatsappSettings) -> CloudApiProvider | SandboxWhatsappProvider:
+    if settings.whatsapp_provider == "sandbox":
+        return SandboxWhatsappProvider()
+    token, number = settings.whatsapp_access_token, settings.whatsapp_phone_number_id
+    if token is None or number is None:
+        raise ValueError("the settings let the Cloud API be chosen without an account")
+    account = CloudApiAccount(
+        url=settings.whatsapp_api_url,
+        version=settings.whatsapp_api_version,
+        phone_number_id=number,
+        access_token=token.get_secret_value(),
+    )
+    return CloudApiProvider(
+        account,
+        connections=settings.whatsapp_connections,
+        attempt_seconds=settings.whatsapp_attempt_timeout,
+    )
