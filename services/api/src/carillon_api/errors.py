@@ -168,7 +168,7 @@ def _unexpected() -> Problem:
 
 def field_error(fault: Mapping[str, Any]) -> FieldError:
     """Turn one of pydantic's faults into ours; its input value is left out."""
-    place, *path = fault["loc"]
+    place, *path = (part for part in fault["loc"] if not str(part).startswith("<"))  # tags of unions
     detail = str(fault["msg"]).removeprefix("Value error, ")
     if place == "body":
         return {"pointer": json_pointer(path), "detail": detail}

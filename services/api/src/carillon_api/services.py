@@ -1,9 +1,8 @@
 """What requests need, made once by `app.py` and reached through the application."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
 
+from carillon_shared.broker import BrokerSession
 from carillon_shared.clock import Clock
 from carillon_shared.db.pool import Pool
 from carillon_shared.lifecycle import Shutdown
@@ -12,24 +11,13 @@ from starlette.requests import HTTPConnection
 from carillon_api.authentication.api_keys import ApiKeys
 from carillon_api.authentication.subscriber_tokens import SubscriberTokens
 from carillon_api.authentication.tenants import Tenants
+from carillon_api.intake.event_types import EventTypes
+from carillon_api.intake.publishing import Publishes
+from carillon_api.intake.service import Intake
+from carillon_api.origins import ListedOrigins
 from carillon_api.settings import ApiSettings
-
-if TYPE_CHECKING:
-    from carillon_shared.broker.errors import PublishError
-    from carillon_shared.broker.outgoing import Outgoing
-
-
-class Publishes(Protocol):
-    """The part of the broker's publisher that the API uses."""
-
-    @property
-    def connected(self) -> bool:
-        """True while a publish can leave the process."""
-        ...
-
-    async def publish_many(self, outgoings: "Sequence[Outgoing]") -> "list[PublishError | None]":
-        """Publish all and return one result for each: None when the broker has it safely."""
-        ...
+from carillon_api.stream.announcing import Announcer
+from carillon_api.stream.hub import Hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +26,18 @@ class Services:
 
     settings: ApiSettings
     pool: Pool
+    broker: BrokerSession
     publisher: Publishes
     clock: Clock
     shutdown: Shutdown
     api_keys: ApiKeys
     tenants: Tenants
     subscriber_tokens: SubscriberTokens
-    intake: Any = field(default=None)
-    event_types: Any = field(default=None)
-    hub: Any = field(default=None)
+    event_types: EventTypes
+    intake: Intake
+    hub: Hub
+    announcer: Announcer
+    listed_origins: ListedOrigins
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -39,6 +39,10 @@ INTAKE_FLUSH_SECONDS = Histogram(
     "carillon_intake_flush_seconds", "Duration of one group commit.", buckets=_FAST
 )
 
+# Requests; the route is its template, such as /v1/events/{event}
+HTTP_REQUESTS = Counter("carillon_http_requests_total", "Requests answered.", ["route", "method", "status"])
+HTTP_SECONDS = Histogram("carillon_http_seconds", "Duration of one request.", ["route"], buckets=_FAST)
+
 # Broker
 BROKER_CONNECTED = Gauge("carillon_broker_connected", "1 while this connection is up.", ["purpose"])
 BROKER_BLOCKED = Gauge(

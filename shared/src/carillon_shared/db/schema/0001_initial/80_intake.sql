@@ -128,6 +128,61 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       AND id BETWEEN lowest AND highest
 $$;
 
+-- Stop an event for good; nothing that is planned, leased or released after this commits is sent. Waits for planning
+-- that is under way. Null: there is no such event. `unplanned` counts the audience ranges that no longer come to be.
+CREATE FUNCTION carillon.cancel_event(tenant integer, event uuid, OUT status carillon.event_status, OUT unplanned integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    found carillon.events;
+BEGIN
+    SELECT e.* INTO found FROM carillon.events e WHERE e.id = event AND e.tenant_id = tenant FOR UPDATE;
+    IF found.id IS NULL THEN
+        RETURN;
+    END IF;
+    IF found.status NOT IN ('completed', 'cancelled', 'rejected', 'expired') THEN
+        UPDATE carillon.events e SET status = 'cancelled', cancelled_at = clock_timestamp(), owed_at = NULL
+        WHERE e.id = event;
+        found.status := 'cancelled';
+    END IF;
+    cancel_event.status := found.status;
+    cancel_event.unplanned := CASE
+        WHEN found.ranges IS NOT NULL THEN
+            (SELECT count(*) FROM carillon.fanout_ranges r WHERE r.event_id = event AND r.planned_at IS NULL)
+        WHEN found.planned_at IS NULL THEN 1
+        ELSE 0 END;
+END $$;
+
+-- Then, in a transaction of its own: stop what has not begun among the event's next `batch` deliveries after `last_seen`
+-- (null: from the first). Returns the last id looked at, null at the end.
+CREATE FUNCTION carillon.cancel_deliveries(tenant integer, event uuid, last_seen uuid, batch integer) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lowest uuid := coalesce(last_seen, (carillon.delivery_prefix(event) || '000000000')::uuid);
+    highest uuid := (carillon.delivery_prefix(event) || 'fffffffff')::uuid;
+BEGIN
+    IF NOT EXISTS (SELECT FROM carillon.events e
+                   WHERE e.id = event AND e.tenant_id = tenant AND e.status = 'cancelled') THEN
+        RETURN NULL;
+    END IF;
+    SELECT max(p.id) INTO highest FROM (
+        SELECT d.id FROM carillon.deliveries d
+        WHERE d.id > lowest AND d.id <= highest AND d.event_id = event ORDER BY d.id LIMIT batch) AS p;
+    WITH stopped AS (
+        UPDATE carillon.deliveries d
+        SET status = 'cancelled', reason = 'cancelled', hold_reason = NULL, next_attempt_at = NULL, updated_at = now()
+        WHERE d.id IN (
+            SELECT w.id FROM carillon.deliveries w
+            WHERE w.id > lowest AND w.id <= highest AND w.event_id = event
+              AND w.status IN ('held', 'queued', 'retrying')
+            ORDER BY w.id FOR UPDATE)
+          AND d.id > lowest AND d.id <= highest
+        RETURNING d.id
+    )
+    DELETE FROM carillon.due u USING stopped s WHERE u.delivery_id = s.id;
+    RETURN highest;
+END $$;
+
 -- Credentials are looked up before the tenant is known.
 CREATE FUNCTION carillon.find_api_key(key_id text)
 RETURNS TABLE (tenant_id integer, tenant text, secret_hash bytea, scopes text[], expires_at timestamptz)

@@ -31,6 +31,9 @@ END $$;
 GRANT SELECT ON carillon.tenants, carillon.api_keys, carillon.subscribers TO carillon_intake;
 GRANT SELECT, INSERT, DELETE ON carillon.event_keys TO carillon_intake;
 GRANT SELECT, INSERT, UPDATE ON carillon.events, carillon.limit_slots, carillon.stream_tickets TO carillon_intake;
+GRANT SELECT, UPDATE ON carillon.deliveries TO carillon_intake;
+GRANT SELECT, DELETE ON carillon.due TO carillon_intake;
+GRANT SELECT ON carillon.fanout_ranges TO carillon_intake;
 
 -- The API: one tenant at a time, and nothing that decides a delivery.
 GRANT SELECT ON carillon.tenants, carillon.events, carillon.deliveries, carillon.attempts, carillon.dead_letters,
@@ -97,7 +100,9 @@ BEGIN
           AND p.proname IN ('texts_of', 'audience_numbers', 'audience_bound', 'ensure_subscribers',
                             'update_inline_subscribers', 'decide', 'plan_targets', 'slot_wait', 'lock_slots',
                             'insert_plain', 'insert_throttled', 'insert_deliveries', 'plan_verdict', 'plan_events',
-                            'cut_ranges', 'plan_range', 'planned_rows')
+                            'cut_ranges', 'plan_range', 'planned_rows', 'claim_owed', 'claim_stalled_ranges',
+                            'expire_leases', 'claim_due', 'apply_due', 'hold_targets', 'release_holds',
+                            'lost_deliveries', 'silent_deliveries', 'touch_queued', 'first_open')
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO carillon_dispatcher', signature);
     END LOOP;
@@ -130,7 +135,7 @@ BEGIN
         SELECT p.oid::regprocedure FROM pg_proc p
         WHERE p.pronamespace = 'carillon'::regnamespace
           AND p.proname IN ('take_intake_slots', 'accept_events', 'mark_published', 'find_api_key', 'find_tenant',
-                            'origin_is_listed', 'redeem_stream_ticket')
+                            'origin_is_listed', 'redeem_stream_ticket', 'cancel_event', 'cancel_deliveries')
     LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO carillon_intake', signature);
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', signature);

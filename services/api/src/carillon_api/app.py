@@ -1,0 +1,89 @@
+"""Wires the API together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from carillon_shared.broker import BrokerSession
+from carillon_shared.clock import Clock, SystemClock
+from carillon_shared.lifecycle import Shutdown
+from carillon_shared.telemetry.health import health_routes
+from fastapi import APIRouter, FastAPI
+
+from carillon_api.cors import RecipientCors
+from carillon_api.deliveries.routes import router as deliveries_router
+from carillon_api.description import DESCRIPTION, TAGS, describe
+from carillon_api.errors import add_error_handlers
+from carillon_api.events.routes import router as events_router
+from carillon_api.inbox.routes import router as inbox_router
+from carillon_api.intake.routes import router as intake_router
+from carillon_api.links import router as links_router
+from carillon_api.pages.routes import router as pages_router
+from carillon_api.parts import open_services
+from carillon_api.preferences.routes import router as preferences_router
+from carillon_api.readiness import readiness
+from carillon_api.registry.routes import router as registry_router
+from carillon_api.registry.template_routes import router as templates_router
+from carillon_api.request_log import RequestLog
+from carillon_api.settings import ApiSettings
+from carillon_api.signals.routes import router as signals_router
+from carillon_api.stream.routes import router as stream_router
+from carillon_api.subscribers.membership_routes import router as memberships_router
+from carillon_api.subscribers.routes import router as subscribers_router
+from carillon_api.subscribers.tenant_routes import router as tenant_router
+
+ROUTERS: tuple[APIRouter, ...] = (
+    intake_router,
+    events_router,
+    deliveries_router,
+    registry_router,
+    templates_router,
+    subscribers_router,
+    memberships_router,
+    tenant_router,
+    preferences_router,
+    stream_router,
+    inbox_router,
+    signals_router,
+    pages_router,
+    links_router,
+)
+
+
+def create_app(
+    settings: ApiSettings, *, shutdown: Shutdown | None = None, clock: Clock | None = None
+) -> FastAPI:
+    """Return the application. It opens what it needs when it is started, and nothing before."""
+    wish_to_stop = shutdown or Shutdown()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        session = BrokerSession(settings.broker_url.get_secret_value(), name="carillon-api")
+        async with open_services(
+            settings, session=session, clock=clock or SystemClock(), shutdown=wish_to_stop
+        ) as services:
+            app.state.services = services
+            yield
+
+    app = make_app()
+    app.router.lifespan_context = lifespan
+    return app
+
+
+def make_app() -> FastAPI:
+    """Return the application with its routes and nothing behind them, for its description."""
+    app = FastAPI(
+        title="Carillon",
+        version="1",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    app.router.routes.extend(health_routes(readiness(app)))
+    add_error_handlers(app)
+    app.add_middleware(RecipientCors)
+    app.add_middleware(RequestLog)
+    describe(app)
+    return app

@@ -1,0 +1,1 @@
+"""What became of one event, for one person, over one channel."""

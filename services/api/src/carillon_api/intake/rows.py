@@ -1,0 +1,56 @@
+"""An event as it is handed to the database, and what became of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+
+class Key(NamedTuple):
+    """What makes an event the same event; also the order of rows in a group, which prevents deadlocks."""
+
+    tenant_id: int
+    source: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeRow:
+    """One event, complete. Texts that are JSON are ready to be stored."""
+
+    key: Key
+    body_hash: bytes  # of the body as it came, before defaults
+    tenant: str
+    type: str
+    category: str
+    lane: str
+    channels: str  # as PostgreSQL writes an array
+    subject: str | None
+    time: datetime | None
+    data: str  # JSON
+    audience: str  # JSON
+    inline_users: str | None  # JSON
+    actor: str | None
+    deliver_at: datetime | None
+    expires_at: datetime | None
+    traceparent: str | None
+    throttle: str | None  # JSON
+
+
+class Result(StrEnum):
+    """What the database did with a row."""
+
+    ACCEPTED = "accepted"  # stored now
+    DUPLICATE = "duplicate"  # stored before, with the same body
+    CONFLICT = "conflict"  # stored before, with another body
+    THROTTLED = "throttled"  # its type refuses it now
+    REFUSED = "refused"  # holds something that cannot be stored
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The database's answer for one row. `event_id` is None for what is not stored."""
+
+    result: Result
+    event_id: UUID | None = None
