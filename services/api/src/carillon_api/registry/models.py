@@ -8,6 +8,7 @@ from carillon_shared.domain.durations import format_duration, parse_duration
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.retry.policy import RetryPolicy, Strategy
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
@@ -16,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from carillon_api.intake.payload_schema import PayloadSchema
 from carillon_api.subscribers.models import Email, Line
 from carillon_api.written import Written, WrittenPart
 
@@ -29,6 +31,11 @@ Duration = Annotated[
     WithJsonSchema({"type": ["string", "number"], "examples": ["2s", "1m", "3d"]}),
 ]
 """Seconds inside; "2s", "1m", "3d" outside."""
+
+
+def _check_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    PayloadSchema(schema)
+    return schema
 
 
 class Retry(WrittenPart):
@@ -98,6 +105,9 @@ class EventTypeBody(Written):
     throttle: Throttle | None = None
     on_unknown: Literal["at_least_once", "at_most_once"] = "at_least_once"
     expires_after: Annotated[Duration, Field(gt=0)] | None = None
+    payload_schema: Annotated[dict[str, Any], AfterValidator(_check_schema)] | None = Field(
+        default=None, description="JSON Schema (draft 2020-12) that `data` must match."
+    )
     sender_name: Line | None = None
     sender_address: Email | None = None
     reply_to: Email | None = None

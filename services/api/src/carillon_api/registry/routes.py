@@ -43,6 +43,7 @@ async def put_event_type(
         stored, created = await storage.put_event_type(
             connection, tenant_id=caller.tenant_id, name=event_type, body=body
         )
+    services.event_types.forget(caller.tenant_id, event_type)
     response.status_code = 201 if created else 200
     return stored
 
@@ -62,6 +63,7 @@ async def delete_event_type(event_type: TypeName, caller: Registrar, services: P
     """Delete an event type and its templates. New events of this type are refused from then on."""
     async with tenant_transaction(services.pool, caller.tenant_id) as connection:
         found = await storage.delete_event_type(connection, event_type)
+    services.event_types.forget(caller.tenant_id, event_type)
     if not found:
         raise unknown_type()
 

@@ -9,18 +9,20 @@ from carillon_shared.db.pool import Connection
 from carillon_api.registry.models import EventType, EventTypeBody
 
 _COLUMNS = """name, category, channels::text[], lane::text, mandatory, audience, retry, throttle,
-    on_unknown::text, expires_after, sender_name, sender_address, reply_to, created_at, updated_at"""
+    on_unknown::text, expires_after, payload_schema, sender_name, sender_address, reply_to,
+    created_at, updated_at"""
 
 _PUT = f"""
 INSERT INTO carillon.event_types AS t (
     tenant_id, name, category, channels, lane, mandatory, audience, retry, throttle, on_unknown,
-    expires_after, sender_name, sender_address, reply_to)
+    expires_after, payload_schema, sender_name, sender_address, reply_to)
 VALUES ($1, $2, $3, $4::text[]::carillon.channel[], $5::text::carillon.lane, $6, $7, $8, $9,
-        $10::text::carillon.unknown_rule, $11, $12, $13, $14)
+        $10::text::carillon.unknown_rule, $11, $12, $13, $14, $15)
 ON CONFLICT (tenant_id, name) DO UPDATE SET
     category = excluded.category, channels = excluded.channels, lane = excluded.lane,
     mandatory = excluded.mandatory, audience = excluded.audience, retry = excluded.retry,
     throttle = excluded.throttle, on_unknown = excluded.on_unknown, expires_after = excluded.expires_after,
+    payload_schema = excluded.payload_schema,
     sender_name = excluded.sender_name, sender_address = excluded.sender_address,
     reply_to = excluded.reply_to,
     updated_at = now()
@@ -45,6 +47,7 @@ async def put_event_type(
         _stored_throttle(body),
         body.on_unknown,
         None if body.expires_after is None else timedelta(seconds=body.expires_after),
+        body.payload_schema,
         body.sender_name,
         body.sender_address,
         body.reply_to,

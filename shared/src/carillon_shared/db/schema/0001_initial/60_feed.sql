@@ -6,8 +6,10 @@ CREATE TABLE carillon.feeds (
     unread         integer NOT NULL DEFAULT 0 CHECK (unread >= 0),
     unseen         integer NOT NULL DEFAULT 0 CHECK (unseen >= 0),
     floor_seq      bigint NOT NULL DEFAULT 0,             -- cursors below it get a reset
-    read_all_seq   bigint NOT NULL DEFAULT 0,
+    read_all_seq   bigint NOT NULL DEFAULT 0,             -- everything up to here was read at read_all_at
+    read_all_at    timestamptz,
     seen_all_seq   bigint NOT NULL DEFAULT 0,
+    seen_all_at    timestamptz,
     PRIMARY KEY (tenant_id, subscriber)
 ) WITH (fillfactor = 70);
 

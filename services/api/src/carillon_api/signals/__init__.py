@@ -1,0 +1,1 @@
+"""Signals: live, unstored messages to connected clients."""
