@@ -77,7 +77,12 @@ SERVICES = (
         role="carillon_api",
         metrics_port="metrics_api",
         ready_port="api",
-        settings={"CARILLON_API_HOST": HOST, "CARILLON_API_PORT": "{api}"},
+        settings={
+            "CARILLON_API_HOST": HOST,
+            "CARILLON_API_PORT": "{api}",
+            "CARILLON_API_KEY_PEPPER": "{api_key_pepper}",
+            "CARILLON_API_TOKEN_SECRET": "{api_token_secret}",
+        },
     ),
     Service(
         name="dispatcher",
@@ -143,7 +148,12 @@ class Addresses:
 
 def service_environment(service: Service, addresses: Addresses) -> dict[str, str]:
     """Return the whole environment of one service: what we were started with, and its settings."""
-    values = {**addresses.ports, "whatsapp_token": addresses.secrets.whatsapp_access_token}
+    values = {
+        **addresses.ports,
+        "whatsapp_token": addresses.secrets.whatsapp_access_token,
+        "api_key_pepper": addresses.secrets.api_key_pepper,
+        "api_token_secret": addresses.secrets.api_token_secret,
+    }
     env = _own_environment()
     env |= {name: text.format(**values) for name, text in service.settings.items()}
     if service.role is not None:
