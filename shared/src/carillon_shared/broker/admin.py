@@ -14,7 +14,7 @@ from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from yarl import URL
 
 from carillon_shared.broker.backoff import Backoff
-from carillon_shared.broker.cancellation import library_cancellation
+from carillon_shared.broker.cancellation import heed_cancellation, library_cancellation
 from carillon_shared.broker.channels import close_channel, free_number, open_on
 from carillon_shared.broker.errors import BrokerError
 from carillon_shared.broker.link import close_quietly
@@ -51,7 +51,9 @@ class Admin:
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 with library_cancellation():
-                    return await action(await self._open())
+                    reply = await action(await self._open())
+                    heed_cancellation()
+                    return reply
         except ChannelNotFoundEntity as error:
             raise NotFoundError(str(error)) from error
         except ChannelPreconditionFailed as error:

@@ -21,3 +21,14 @@ def library_cancellation() -> Iterator[None]:
         if task is not None and task.cancelling():
             raise
         raise ConnectionLostError("the connection was lost meanwhile") from error
+
+
+def heed_cancellation() -> None:
+    """Raise the `CancelledError` that a call may have kept to itself.
+
+    `asyncio.wait_for` before Python 3.12, and aiormq's calls, return their result and swallow a cancellation
+    that arrives in the same moment.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

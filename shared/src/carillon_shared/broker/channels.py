@@ -12,7 +12,7 @@ from aiormq.abc import AbstractConnection as WireConnection
 from aiormq.channel import Channel
 
 from carillon_shared.broker.backoff import Backoff
-from carillon_shared.broker.cancellation import library_cancellation
+from carillon_shared.broker.cancellation import heed_cancellation, library_cancellation
 from carillon_shared.broker.errors import ConnectionLostError
 from carillon_shared.broker.link import Link, closing_words
 
@@ -28,7 +28,8 @@ ChannelT = TypeVar("ChannelT", bound=Channel)
 class KeptChannel(Generic[ChannelT]):
     """Opens a channel on the link's connection, and another whenever it closes for any reason.
 
-    `build` makes and prepares one; `lost` is told when one that was open is gone.
+    `build` makes and opens one. `begin` is called when it can be used already, and it counts as ready after
+    that. `lost` is told when one that was built is gone.
     """
 
     def __init__(
@@ -38,15 +39,18 @@ class KeptChannel(Generic[ChannelT]):
         what: str,
         build: Callable[[WireConnection], Awaitable[ChannelT]],
         lost: Callable[[ChannelT], None],
+        begin: Callable[[ChannelT], Awaitable[None]] | None = None,
     ) -> None:
         self._link = link
         self._what = what
         self._build = build
         self._lost = lost
-        self._open = asyncio.Event()
+        self._begin = begin
+        self._ready = asyncio.Event()
         self._channel: ChannelT | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._complaint: str | None = None
+        self._dropped: asyncio.Future[str] | None = None
 
     @property
     def channel(self) -> ChannelT | None:
@@ -58,9 +62,19 @@ class KeptChannel(Generic[ChannelT]):
         """True while there is a channel that works."""
         return self._channel is not None and not self._channel.is_closed
 
-    async def wait_open(self) -> None:
-        """Return when the channel is open."""
-        await self._open.wait()
+    @property
+    def is_ready(self) -> bool:
+        """True while there is one that has begun its work."""
+        return self.is_open and self._ready.is_set()
+
+    async def wait_ready(self) -> None:
+        """Return when there is a channel that has begun its work."""
+        await self._ready.wait()
+
+    def renew(self, reason: str) -> None:
+        """Drop the channel, because it no longer does its work, and open another."""
+        if self._dropped is not None and not self._dropped.done():
+            self._dropped.set_result(reason)
 
     def start(self) -> None:
         """Begin opening, in the background."""
@@ -93,16 +107,24 @@ class KeptChannel(Generic[ChannelT]):
         async with asyncio.timeout(_OPEN_SECONDS):
             channel = await self._build(wire)
         self._channel = channel
-        self._open.set()
-        closing = channel.closing
         try:
-            await asyncio.wait([closing])
-            self._complain(closing_words(closing))
+            heed_cancellation()
+            await self._work_with(channel)
         finally:
-            self._open.clear()
+            self._ready.clear()
             self._channel = None
             self._lost(channel)
             await close_channel(channel)
+
+    async def _work_with(self, channel: ChannelT) -> None:
+        closing, self._dropped = channel.closing, asyncio.get_running_loop().create_future()
+        if self._begin is not None:
+            async with asyncio.timeout(_OPEN_SECONDS):
+                await self._begin(channel)
+            heed_cancellation()
+        self._ready.set()
+        await asyncio.wait([closing, self._dropped], return_when=asyncio.FIRST_COMPLETED)
+        self._complain(self._dropped.result() if self._dropped.done() else closing_words(closing))
 
     def _complain(self, complaint: str) -> None:
         # A lost connection is told by its link, and the same reason every few seconds helps nobody.

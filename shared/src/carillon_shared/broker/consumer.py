@@ -8,7 +8,7 @@ import structlog
 from aiormq.abc import AbstractConnection as WireConnection
 from pamqp.commands import Basic
 
-from carillon_shared.broker.cancellation import library_cancellation
+from carillon_shared.broker.cancellation import heed_cancellation, library_cancellation
 from carillon_shared.broker.channels import KeptChannel, free_number, open_on
 from carillon_shared.broker.deliveries import DeliveryChannel
 from carillon_shared.broker.errors import ConnectionLostError
@@ -45,7 +45,7 @@ class Subscription:
         self._consumer_tag: str | None = None
         self._generation = 0
         self._switching = asyncio.Lock()
-        self._kept = KeptChannel(link, what=queue, build=self._open, lost=self._lost)
+        self._kept = KeptChannel(link, what=queue, build=self._open, begin=self._begin, lost=self._lost)
 
     @property
     def generation(self) -> int:
@@ -55,7 +55,7 @@ class Subscription:
     @property
     def consuming(self) -> bool:
         """True while the broker sends messages here."""
-        return self._kept.is_open and self._consumer_tag is not None
+        return self._kept.is_ready and self._consumer_tag is not None
 
     @property
     def waiting(self) -> int:
@@ -76,7 +76,7 @@ class Subscription:
 
     async def wait_consuming(self) -> None:
         """Return when the channel is open (and, unless paused, messages are being sent)."""
-        await self._kept.wait_open()
+        await self._kept.wait_ready()
 
     async def take(self, limit: int) -> list[Incoming]:
         """Return up to `limit` messages, waiting for the first of them only; none once stopped."""
@@ -150,6 +150,7 @@ class Subscription:
         try:
             with library_cancellation():
                 await self._switch(channel)
+                heed_cancellation()
         except Exception as error:  # noqa: BLE001 - aiormq has closed the channel; the next one is right
             log.warning("consumer not switched", queue=self.queue, reason=str(error) or type(error).__name__)
 
@@ -162,17 +163,18 @@ class Subscription:
             self._consumer_tag = await channel.consume(self.queue)
 
     async def _open(self, wire: WireConnection) -> DeliveryChannel:
+        self._generation += 1
+        self._consumer_tag = None
+        channel = await open_on(
+            DeliveryChannel(wire, free_number(wire), generation=self._generation, deliver=self._deliver)
+        )
+        channel.on_consumer_cancel_callbacks.add(self._cancelled)
+        await channel.basic_qos(prefetch_count=self._prefetch, timeout=_RPC_SECONDS)
+        return channel
+
+    async def _begin(self, channel: DeliveryChannel) -> None:
         async with self._switching:
-            self._generation += 1
-            self._consumer_tag = None
-            channel = await open_on(
-                DeliveryChannel(wire, free_number(wire), generation=self._generation, deliver=self._deliver)
-            )
-            channel.on_consumer_cancel_callbacks.add(self._cancelled)
-            await channel.basic_qos(prefetch_count=self._prefetch, timeout=_RPC_SECONDS)
-            if not self._paused:
-                self._consumer_tag = await channel.consume(self.queue)
-            return channel
+            await self._switch(channel)
 
     def _deliver(self, incoming: Incoming) -> None:
         self._line.append(incoming)
@@ -187,11 +189,8 @@ class Subscription:
         if self._on_lost is not None:
             self._on_lost()
 
-    async def _cancelled(self, _frame: Basic.Cancel) -> None:
-        """Open a new channel: the broker has ended the consumer (queue deleted, or its leader moved)."""
-        channel = self._kept.channel
-        if channel is not None:
-            await channel.close()
+    def _cancelled(self, _frame: Basic.Cancel) -> None:
+        self._kept.renew("the broker ended the consumer: the queue was deleted, or its leader moved")
 
     def _too_late(self) -> bool:
         metrics.CONSUMER_LATE_SETTLES.labels(self.queue).inc()

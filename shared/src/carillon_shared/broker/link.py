@@ -14,7 +14,7 @@ from pamqp.common import FieldTable
 from yarl import URL
 
 from carillon_shared.broker.backoff import Backoff
-from carillon_shared.broker.cancellation import library_cancellation
+from carillon_shared.broker.cancellation import heed_cancellation, library_cancellation
 from carillon_shared.broker.errors import ConnectionLostError
 from carillon_shared.telemetry import metrics
 
@@ -110,6 +110,7 @@ class Link:
         with library_cancellation():
             connection = await self._connect()
             try:
+                heed_cancellation()
                 reason = await self._watch(self._opened(connection))
                 log.warning("broker connection lost", purpose=self._purpose, reason=reason)
             finally:

@@ -35,12 +35,14 @@ class LiveSubscription:
         self._arrived = asyncio.Event()
         self._generation = 0
         self._overflowing = False
-        self._kept = KeptChannel(link, what=f"{exchange} (live)", build=self._open, lost=self._lost)
+        self._kept = KeptChannel(
+            link, what=f"{exchange} (live)", build=self._open, begin=self._begin, lost=self._lost
+        )
 
     @property
     def consuming(self) -> bool:
         """True while messages are being sent here."""
-        return self._kept.is_open
+        return self._kept.is_ready
 
     def start(self) -> None:
         """Begin listening, in the background."""
@@ -52,7 +54,7 @@ class LiveSubscription:
 
     async def wait_consuming(self) -> None:
         """Return when the queue is bound."""
-        await self._kept.wait_open()
+        await self._kept.wait_ready()
 
     async def take(self, limit: int) -> list[Incoming]:
         """Return up to `limit` messages, waiting for the first of them only. They need no ack."""
@@ -65,9 +67,11 @@ class LiveSubscription:
 
     async def _open(self, wire: WireConnection) -> DeliveryChannel:
         self._generation += 1
-        channel = await open_on(
+        return await open_on(
             DeliveryChannel(wire, free_number(wire), generation=self._generation, deliver=self._deliver)
         )
+
+    async def _begin(self, channel: DeliveryChannel) -> None:
         # A new name each time: the broker may not have noticed yet that the old owner is gone.
         queue = f"{self._exchange}.{uuid4().hex}"
         await channel.queue_declare(
@@ -77,7 +81,6 @@ class LiveSubscription:
         await channel.consume(queue, no_ack=True)
         if self._generation > 1:
             self._on_gap()
-        return channel
 
     def _arguments(self) -> FieldTable:
         return {"x-queue-type": "classic", "x-max-length": self._max_length, "x-overflow": "drop-head"}

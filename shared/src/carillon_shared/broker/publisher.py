@@ -65,7 +65,7 @@ class Publisher:
 
     async def wait_connected(self) -> None:
         """Return when a publish can leave the process."""
-        await self._kept.wait_open()
+        await self._kept.wait_ready()
 
     async def publish(self, outgoing: Outgoing) -> None:
         """Publish one message and return when the broker has it safely.
