@@ -29,6 +29,7 @@ class ChildSpec:
         ready: a quick check used where there is no such address; it may block for up to two seconds.
         ready_seconds: how long it may take to get ready.
         stop_seconds: how long it may take to end when asked to.
+        shown: whether its output belongs into the shared view, or only into its file.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ChildSpec:
     ready: Callable[[], bool] | None = None
     ready_seconds: float = 60.0
     stop_seconds: float = 30.0
+    shown: bool = True
 
 
 def restart_delay(ends: int) -> float:
@@ -134,7 +136,8 @@ class Child:
     async def _spawn(self) -> asyncio.subprocess.Process:
         """Start the process from this thread, which is the one its life is bound to."""
         command = self.spec.command
-        output = asyncio.subprocess.PIPE if self._view.shown else self._view.file(self.spec.name)
+        shown = self.spec.shown and self._view.shown
+        output = asyncio.subprocess.PIPE if shown else self._view.file(self.spec.name)
         return await asyncio.create_subprocess_exec(
             *command.argv,
             env=dict(command.env),

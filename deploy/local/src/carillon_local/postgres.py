@@ -178,6 +178,7 @@ def answers_startup(host: str, port: int) -> bool:
     try:
         with socket.create_connection((host, port), timeout=2) as connection:
             connection.sendall(message)
-            return connection.recv(1) == b"R"
+            # The whole answer is read: closing with a rest unread would be a reset, which the server logs.
+            return connection.recv(1024).startswith(b"R")
     except OSError:
         return False

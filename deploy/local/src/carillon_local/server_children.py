@@ -56,5 +56,7 @@ def port_mapper_child(server: RabbitmqServer) -> ChildSpec:
 
 
 def rabbitmq_child(server: RabbitmqServer) -> ChildSpec:
-    """Return how the supervisor runs RabbitMQ."""
-    return ChildSpec(name="rabbitmq", command=server.command, ready=server.is_ready, ready_seconds=120)
+    """Return how the supervisor runs RabbitMQ; its banner of twenty lines is left to its file."""
+    return ChildSpec(
+        name="rabbitmq", command=server.command, ready=server.is_ready, ready_seconds=120, shown=False
+    )

@@ -18,6 +18,7 @@ from carillon_local.platform import (
     declare_command,
     migrate_command,
     service_child,
+    visible_urls,
 )
 from carillon_local.ports import PortHolder
 from carillon_local.server_children import port_mapper_child, postgres_child, rabbitmq_child
@@ -102,12 +103,18 @@ async def _supervise(run: _Run, *, show_logs: bool) -> None:
         if coming_up.done():
             coming_up.result()
             run.remember_ready()
+            if show_logs:
+                run.say(f"The platform is ready: {_addresses(run)}; Ctrl-C ends it")
             await told_to_stop
     finally:
         for task in (coming_up, told_to_stop):
             task.cancel()
         await asyncio.gather(coming_up, told_to_stop, return_exceptions=True)
         await supervisor.stop()
+
+
+def _addresses(run: _Run) -> str:
+    return ", ".join(f"{name} {url}" for name, url in visible_urls(run.plan.addresses.ports).items())
 
 
 async def _bring_up(run: _Run, supervisor: Supervisor) -> None:
