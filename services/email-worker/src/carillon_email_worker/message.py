@@ -10,8 +10,9 @@ from carillon_shared.content import ContentError, render_email
 from carillon_shared.content.scope import one_line
 from carillon_shared.domain.addresses import InvalidAddressError
 from carillon_shared.domain.delivery import EventContent, LeasedDelivery
-from email_validator import EmailNotValidError, ValidatedEmail, validate_email
+from email_validator import EmailNotValidError
 
+from carillon_email_worker.address import validate_address, wire_address
 from carillon_email_worker.mime import address_header, mail_bytes, plain_header, text_header
 
 UnsubscribeUrl = Callable[[LeasedDelivery], str | None]
@@ -90,7 +91,7 @@ class MailComposer:
 def recipient_of(delivery: LeasedDelivery) -> str:
     """Return the recipient's address as SMTP takes it. Raises `InvalidAddressError`."""
     try:
-        return _wire(_validated(delivery.recipient.email or ""))
+        return wire_address(validate_address(delivery.recipient.email or ""))
     except EmailNotValidError as error:
         raise InvalidAddressError("the subscriber's e-mail address is none") from error
 
@@ -103,15 +104,6 @@ def _reply_to(event: EventContent) -> list[str]:
 @lru_cache(maxsize=1_024)
 def _configured_address(address: str, what: str) -> str:
     try:
-        return _wire(_validated(address))
+        return wire_address(validate_address(address))
     except EmailNotValidError as error:
         raise ContentError(f"the {what} address of the tenant or event type is no e-mail address") from error
-
-
-def _validated(address: str) -> ValidatedEmail:
-    return validate_email(address, check_deliverability=False, globally_deliverable=False)
-
-
-def _wire(address: ValidatedEmail) -> str:
-    """Return an address with its domain in ASCII, and the local part as it is."""
-    return address.ascii_email or f"{address.local_part}@{address.ascii_domain}"

@@ -57,7 +57,7 @@ def mail_bytes(headers: list[str], *, text: str, html: str | None) -> bytes:
     """Return a whole mail: the text alone, or text and HTML as alternatives, the better one last."""
     if html is None:
         return "".join([*headers, _SINGLE, _part("plain", text)]).encode()
-    parts = [f"--{_BOUNDARY}\r\n{_part(kind, body)}" for kind, body in (("plain", text), ("html", html))]
+    parts = [f"--{_BOUNDARY}\r\n{_part(kind, body)}\r\n" for kind, body in (("plain", text), ("html", html))]
     return "".join([*headers, _MULTIPART, *parts, f"--{_BOUNDARY}--\r\n"]).encode()
 
 
@@ -66,7 +66,9 @@ def _part(subtype: str, body: str) -> str:
 
     Quoted-printable would be kinder to readers of raw mail, but the standard library writes it slowly.
     """
-    lines = _LINE_END.split(body.removesuffix("\n"))
+    lines = _LINE_END.split(body)
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
     if body.isascii() and "\0" not in body and _BOUNDARY not in body and max(map(len, lines)) < _MAX_LINE:
         return f"Content-Type: text/{subtype}; charset=utf-8\r\n\r\n" + "\r\n".join(lines) + "\r\n"
     return (

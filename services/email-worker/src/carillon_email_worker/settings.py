@@ -3,8 +3,10 @@
 from typing import Literal, Self
 
 from carillon_shared.settings import ServiceSettings
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError
 from pydantic import Field, SecretStr, field_validator, model_validator
+
+from carillon_email_worker.address import validate_address
 
 
 class EmailSettings(ServiceSettings):
@@ -26,7 +28,7 @@ class EmailSettings(ServiceSettings):
     email_attempt_timeout: float = Field(default=30, gt=0, le=600, description="Seconds for one attempt.")
     email_sender_name: str = Field(default="Carillon", description="When the tenant has none.")
     email_sender_address: str = Field(
-        default="no-reply@carillon.localhost", description="When the tenant has none."
+        default="no-reply@carillon.test", description="When the tenant has none."
     )
     email_message_id_domain: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9.-]+$", description="None: the sender address's domain."
@@ -36,7 +38,7 @@ class EmailSettings(ServiceSettings):
     @classmethod
     def _is_address(cls, value: str) -> str:
         try:
-            validate_email(value, check_deliverability=False, globally_deliverable=False)
+            validate_address(value)
         except EmailNotValidError as error:
             raise ValueError("it is no e-mail address") from error
         return value
@@ -50,5 +52,4 @@ class EmailSettings(ServiceSettings):
     @property
     def message_id_domain(self) -> str:
         """The right-hand side of every Message-ID."""
-        domain = self.email_sender_address.rpartition("@")[2]
-        return self.email_message_id_domain or domain.encode("idna").decode()
+        return self.email_message_id_domain or validate_address(self.email_sender_address).ascii_domain

@@ -44,7 +44,8 @@ def recipient_of(delivery: LeasedDelivery) -> str:
         number = phonenumbers.parse(delivery.recipient.phone or "", None)
     except phonenumbers.NumberParseException as error:
         raise InvalidAddressError("the subscriber's phone number is none") from error
-    if not phonenumbers.is_possible_number(number):
+    possible = phonenumbers.is_possible_number_with_reason(number)
+    if possible != phonenumbers.ValidationResult.IS_POSSIBLE:  # one within a town only is none either
         raise InvalidAddressError("the subscriber's phone number has an impossible length")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
