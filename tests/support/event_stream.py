@@ -46,17 +46,19 @@ async def open_stream(
     headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
     if last_event_id is not None:
         headers["Last-Event-ID"] = last_event_id
-    async with httpx2.AsyncClient(base_url=url, timeout=None, trust_env=False) as http:
-        async with http.stream("GET", "/v1/inbox/stream", headers=headers, params=params) as reply:
-            if reply.status_code != 200:
-                raise AssertionError(f"{reply.status_code} {(await reply.aread()).decode()}")
-            stream = EventStream()
-            reading = asyncio.create_task(_read(reply, stream))
-            try:
-                yield stream
-            finally:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
+    async with (
+        httpx2.AsyncClient(base_url=url, timeout=httpx2.Timeout(None), trust_env=False) as http,
+        http.stream("GET", "/v1/inbox/stream", headers=headers, params=params) as reply,
+    ):
+        if reply.status_code != 200:
+            raise AssertionError(f"{reply.status_code} {(await reply.aread()).decode()}")
+        stream = EventStream()
+        reading = asyncio.create_task(_read(reply, stream))
+        try:
+            yield stream
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
 
 async def _read(reply: httpx2.Response, stream: EventStream) -> None:
