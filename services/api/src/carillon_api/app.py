@@ -15,6 +15,7 @@ from carillon_api.description import DESCRIPTION, TAGS, describe
 from carillon_api.errors import add_error_handlers
 from carillon_api.events.routes import router as events_router
 from carillon_api.inbox.routes import router as inbox_router
+from carillon_api.intake.hot_route import HotRoute
 from carillon_api.intake.routes import router as intake_router
 from carillon_api.links import router as links_router
 from carillon_api.pages.routes import router as pages_router
@@ -81,6 +82,7 @@ def make_app() -> FastAPI:
     )
     for router in ROUTERS:
         app.include_router(router)
+    app.router.routes.insert(0, HotRoute())
     app.router.routes.extend(health_routes(readiness(app)))
     add_error_handlers(app)
     app.add_middleware(RecipientCors)
