@@ -185,7 +185,7 @@ class Platform:
         """Wait until so many mails have come to an address (at least), and return them."""
 
         async def look() -> Any:
-            found = (await self.mock("/api/mail", to=address, limit=1000))["data"]
+            found = (await self.mock("/api/mail", to=address, limit=1000))["items"]
             return found if len(found) >= count else None
 
         mails: list[dict[str, Any]] = await eventually(look, seconds=30, what=f"{count} mails to {address}")
@@ -195,7 +195,7 @@ class Platform:
         """Wait until so many WhatsApp messages have come to a phone (at least), and return them."""
 
         async def look() -> Any:
-            found = (await self.mock("/api/whatsapp", to=phone, limit=1000))["data"]
+            found = (await self.mock("/api/whatsapp", to=phone, limit=1000))["items"]
             return found if len(found) >= count else None
 
         messages: list[dict[str, Any]] = await eventually(
