@@ -141,3 +141,13 @@ def test_lines_are_whole_however_the_bytes_arrive() -> None:
         splitter.feed(part)
     splitter.end()
     assert lines == [b"ab", b"c", b"", b"d"]
+
+
+def test_a_given_key_pepper_is_kept_and_otherwise_made(
+    addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = next(service for service in SERVICES if service.name == "api")
+    monkeypatch.delenv("CARILLON_API_KEY_PEPPER", raising=False)
+    assert service_environment(api, addresses)["CARILLON_API_KEY_PEPPER"] == addresses.secrets.api_key_pepper
+    monkeypatch.setenv("CARILLON_API_KEY_PEPPER", "given" * 8)
+    assert service_environment(api, addresses)["CARILLON_API_KEY_PEPPER"] == "given" * 8

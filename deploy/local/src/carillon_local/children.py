@@ -14,6 +14,7 @@ from carillon_local.readiness import answers_ok
 
 _STEADY_SECONDS = 60.0
 _ENDS_BEFORE_GIVING_UP = 3
+_UNREADY_STOP_SECONDS = 10.0
 _READY_POLL_SECONDS = 0.1
 _READ_BYTES = 65536
 
@@ -94,9 +95,13 @@ class Child:
             return
         if self.pid is not None:
             send_signal(self.pid, self.spec.command.stop_signal)
-        _, waiting = await asyncio.wait([self._task], timeout=self.spec.stop_seconds)
+        # A server in the middle of its start may not listen to signals yet, and nobody uses it.
+        seconds = (
+            self.spec.stop_seconds if self._ready else min(self.spec.stop_seconds, _UNREADY_STOP_SECONDS)
+        )
+        _, waiting = await asyncio.wait([self._task], timeout=seconds)
         if waiting:
-            self._say(f"{self.spec.name} did not end within {self.spec.stop_seconds:g} s and is killed")
+            self._say(f"{self.spec.name} did not end within {seconds:g} s and is killed")
             self.kill()
             await self._task
 

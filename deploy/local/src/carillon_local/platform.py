@@ -11,6 +11,8 @@ from carillon_local.secrets import OWNER_ROLE, Secrets
 
 HOST = "127.0.0.1"
 DATABASE = "carillon"
+# Keys and tokens of a database that was given were made with these.
+_KEPT_WHEN_GIVEN = {"CARILLON_API_TOKEN_SECRET", "CARILLON_API_KEY_PEPPER"}
 WHATSAPP_PHONE_NUMBER_ID = "106540352242922"
 
 # Each visible port's usual number; another free one is taken when it is in use. ``None`` means any free one.
@@ -42,7 +44,7 @@ class Service:
         role: the database login it uses, or ``None`` when it uses no database.
         metrics_port: name of its metrics port in ``PORTS``, or ``None``.
         ready_port: name of the port that answers at ``ready_path``.
-        settings: further variables, whose values may name ports in braces.
+        settings: further variables, whose values may name ports and secrets in braces.
     """
 
     name: str
@@ -154,8 +156,9 @@ def service_environment(service: Service, addresses: Addresses) -> dict[str, str
         "api_key_pepper": addresses.secrets.api_key_pepper,
         "api_token_secret": addresses.secrets.api_token_secret,
     }
-    env = _own_environment()
-    env |= {name: text.format(**values) for name, text in service.settings.items()}
+    ours = {name: text.format(**values) for name, text in service.settings.items()}
+    given = _own_environment()
+    env = given | ours | {name: given[name] for name in _KEPT_WHEN_GIVEN & given.keys()}
     if service.role is not None:
         env["CARILLON_DATABASE_URL"] = addresses.database_url_of(service.role)
         env["CARILLON_BROKER_URL"] = addresses.broker_url

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import asyncpg
+
 from carillon_local.database import prepare_database
 from carillon_local.errors import LocalError
 from carillon_local.log_view import LogView
@@ -21,6 +23,7 @@ from carillon_local.platform import (
     visible_urls,
 )
 from carillon_local.ports import PortHolder
+from carillon_local.postgres import PostgresServer
 from carillon_local.server_children import port_mapper_child, postgres_child, rabbitmq_child
 from carillon_local.side_by_side import side_by_side
 from carillon_local.start_plan import StartPlan, make_plan
@@ -120,10 +123,11 @@ def _addresses(run: _Run) -> str:
 async def _bring_up(run: _Run, supervisor: Supervisor) -> None:
     """Bring up database and broker side by side, then the services."""
     addresses = run.plan.addresses
+    mocks = [service_child(MOCK_PROVIDERS, addresses)]
     await side_by_side(
         _bring_up_database(run, supervisor),
         _bring_up_broker(run, supervisor),
-        supervisor.start([service_child(MOCK_PROVIDERS, addresses)]),
+        supervisor.start(mocks),
     )
     run.say("Starting the services")
     await supervisor.start([service_child(service, addresses) for service in SERVICES])
@@ -135,9 +139,21 @@ async def _bring_up_database(run: _Run, supervisor: Supervisor) -> None:
     else:
         run.say("Starting PostgreSQL")
         await supervisor.start([postgres_child(run.plan.postgres)])
-        await prepare_database(run.plan.postgres.superuser_url, DATABASE, run.plan.addresses.secrets)
+        await _prepare_database(run, run.plan.postgres)
     run.say("Bringing the database's tables up to date")
     await supervisor.run_step("migrate", migrate_command(run.plan.addresses))
+
+
+async def _prepare_database(run: _Run, server: PostgresServer) -> None:
+    try:
+        await prepare_database(server.superuser_url, DATABASE, run.plan.addresses.secrets)
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise LocalError(
+            f"PostgreSQL refuses the password in {run.places.secrets_file}, which is not the one its data in "
+            f"{run.places.servers} was made with: put the old file back, or remove both to start empty",
+        ) from error
+    except (asyncpg.PostgresError, OSError) as error:
+        raise LocalError(f"The database could not be prepared: {error}") from error
 
 
 async def _bring_up_broker(run: _Run, supervisor: Supervisor) -> None:
