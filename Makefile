@@ -31,3 +31,8 @@ format: setup ## Format the code and mend what can be mended by machine.
 .PHONY: test
 test: lint ## Run everything that needs no Docker.
 	@$(RUN)pytest
+
+.PHONY: bench
+bench: .tools/bin/uv ## Measure against the floors and Celery (private servers, about 4 minutes); writes docs/benchmarks.md.
+	@UV_PROJECT_ENVIRONMENT=.tools/bench $(UV) sync --quiet --locked --group bench
+	@PYTHONPATH=tests .tools/bench/bin/python -m bench --write

@@ -1,0 +1,79 @@
+"""`python -m bench`: what Carillon costs beside the least that could do the job, and beside Celery."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvloop
+from bench.line_up import Drains
+from bench.report import as_json, markdown, replace_figures, surroundings
+from bench.results import Run
+from bench.servers import Servers, private_servers
+from carillon_local.places import find_checkout
+from carillon_shared.telemetry.logging import configure_logging
+
+_SCENARIOS = ("s1",)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", default=list(_SCENARIOS), help="s1, s4 (all)")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds after one warm-up (5)")
+    parser.add_argument("--items", type=int, default=10_000, help="deliveries of one drain (10000)")
+    parser.add_argument("--concurrency", type=int, default=512, help="send slots of the worker (512)")
+    parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the scenarios, print the tables and write them where they are wanted."""
+    options = _arguments()
+    configure_logging("bench", level="WARNING", log_format="console")
+    checkout = find_checkout(Path(__file__))
+    where = surroundings(checkout, os.getloadavg()[0])
+    with private_servers() as servers:
+        runs = uvloop.run(_measure(options, servers))
+    figures = markdown(where, runs)
+    sys.stdout.write(f"{figures}\n")
+    if options.json:
+        options.json.write_text(json.dumps(as_json(where, runs), indent=2) + "\n", encoding="utf-8")
+    if options.write:
+        page = checkout / "docs" / "benchmarks.md"
+        page.write_text(replace_figures(page.read_text(encoding="utf-8"), figures), encoding="utf-8")
+
+
+async def _measure(options: argparse.Namespace, servers: Servers) -> list[Run]:
+    runs: list[Run] = []
+    if "s1" in options.scenarios:
+        runs += await _drains(options, servers)
+    return runs
+
+
+async def _drains(options: argparse.Namespace, servers: Servers) -> list[Run]:
+    """The first round warms caches up and does not count; Celery does a fifth of the work."""
+    runs: list[Run] = []
+    async with Drains(
+        servers,
+        items=options.items,
+        celery_items=max(options.items // 5, 1),
+        concurrency=options.concurrency,
+    ) as drains:
+        for number in _rounds(options.rounds):
+            measured = await drains.round(number)
+            runs += measured if number else []
+    return runs
+
+
+def _rounds(rounds: int) -> Iterator[int]:
+    for number in range(rounds + 1):
+        name = f"round {number} of {rounds}" if number else "warm-up"
+        sys.stderr.write(f"{name}\n")
+        yield number
+
+
+if __name__ == "__main__":
+    main()
