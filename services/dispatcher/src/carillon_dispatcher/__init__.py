@@ -1,1 +1,1 @@
-"""Resolves audiences and preferences, plans deliveries, fans out."""
+"""Works out who hears about an event, writes every decision down, and hands the work to the channels."""

@@ -80,6 +80,7 @@ CONSUMER_FAILURES = Counter(
 # Relay and rescue
 RELAYED = Counter("carillon_relay_events_total", "Owed events published by the relay.")
 RESCUED = Counter("carillon_rescues_total", "What was lost on its way and started again.", ["what"])
+SWEEP_FAILURES = Counter("carillon_sweep_failures_total", "Rounds of a sweep that failed.", ["sweep"])
 
 # Planning
 PLANNED_DELIVERIES = Counter(
@@ -115,7 +116,7 @@ INTAKE_RESULTS = ("accepted", "duplicate", "rejected")
 PUBLISH_RESULTS = ("confirmed", "returned", "refused", "unconfirmed", "not_connected")
 PURPOSES = ("publish", "consume")
 FRAME_EVENTS = ("notification", "update", "reset", "ready", "signal")
-RESCUES = ("event", "range", "queued", "retrying", "hold")
+RESCUES = ("event", "range", "queued", "retrying", "unknown", "hold")
 
 
 def start_at_zero(metric: Counter | Gauge | Histogram, **values: Iterable[str]) -> None:

@@ -102,8 +102,8 @@ $$;
 
 -- Rows for events whose type limits how many a subscriber gets in a window. The window is a true sliding one: the
 -- rows in limit_slots are locked in one statement and read in the next, whose snapshot is newer.
-CREATE FUNCTION carillon.insert_throttled(event_ids uuid[], lowest uuid, highest uuid, lo bigint, hi bigint)
-RETURNS void
+CREATE FUNCTION carillon.insert_throttled(
+    event_ids uuid[], lowest uuid, highest uuid, lo bigint, hi bigint, again boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     moment timestamptz;
@@ -120,7 +120,7 @@ BEGIN
 
     WITH targets AS MATERIALIZED (
         SELECT p.*, 'type:' || p.type AS scope, (p.throttle->>'limit')::integer AS slot_limit,
-               (p.throttle->>'per_seconds')::integer AS per_seconds, p.throttle->>'on_exceed' AS on_exceed
+               (p.throttle->>'per_seconds')::integer AS per_seconds, coalesce(p.throttle->>'on_exceed', 'hold') AS on_exceed
         FROM carillon.plan_targets(event_ids, lowest, highest) AS p
     ), decided AS (
         SELECT t.*, d.subscriber, d.channel, d.reason, d.reason IS NULL AND d.channel = ANY (t.throttled) AS wants_slot
@@ -128,13 +128,19 @@ BEGIN
         CROSS JOIN LATERAL carillon.decide(
             t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
             t.disabled, lo, hi) AS d
+        WHERE NOT (again AND EXISTS (
+            SELECT FROM carillon.deliveries o
+            WHERE o.id = carillon.delivery_id(t.prefix, d.subscriber, d.channel) AND o.event_id = t.event_id))
     ), ranked AS (
         SELECT d.*, CASE WHEN d.wants_slot THEN row_number() OVER (
             PARTITION BY d.tenant_id, d.subscriber, d.scope, d.channel, d.wants_slot ORDER BY d.event_id) END AS rank
         FROM decided d
     ), placed AS MATERIALIZED (
         SELECT r.*, carillon.delivery_id(r.prefix, r.subscriber, r.channel) AS id,
-               CASE WHEN r.wants_slot THEN carillon.slot_wait(
+               r.on_exceed = 'skip' AND l.taken IS NOT NULL AS may_skip,
+               -- Without a row that is locked, for somebody whose preferences changed this moment: look again.
+               CASE WHEN r.wants_slot AND l.taken IS NULL THEN moment
+                    WHEN r.wants_slot THEN carillon.slot_wait(
                    ARRAY(SELECT t FROM unnest(l.taken) AS t
                          WHERE t > moment - make_interval(secs => r.per_seconds) ORDER BY t),
                    r.rank, r.slot_limit, r.per_seconds, moment) END AS free_at
@@ -147,19 +153,17 @@ BEGIN
             id, event_id, subscriber, tenant_id, channel, lane, status, hold_reason, reason, next_attempt_at)
         SELECT p.id, p.event_id, p.subscriber, p.tenant_id, p.channel, p.lane,
                CASE WHEN p.reason IS NOT NULL THEN 'skipped' WHEN p.free_at IS NULL THEN 'queued'
-                    WHEN p.on_exceed = 'skip' THEN 'skipped' ELSE 'held' END::carillon.delivery_status,
-               CASE WHEN p.free_at IS NOT NULL AND p.on_exceed <> 'skip' THEN 'throttled' END::carillon.hold_reason,
-               CASE WHEN p.free_at IS NOT NULL AND p.on_exceed = 'skip' THEN 'throttled' ELSE p.reason END,
-               CASE WHEN p.on_exceed <> 'skip' THEN p.free_at END
+                    WHEN p.may_skip THEN 'skipped' ELSE 'held' END::carillon.delivery_status,
+               CASE WHEN p.free_at IS NOT NULL AND NOT p.may_skip THEN 'throttled' END::carillon.hold_reason,
+               CASE WHEN p.free_at IS NOT NULL AND p.may_skip THEN 'throttled' ELSE p.reason END,
+               CASE WHEN NOT p.may_skip THEN p.free_at END
         FROM placed p
-        ON CONFLICT (id) DO NOTHING
         RETURNING id, status
     ), held AS (
         INSERT INTO carillon.due (delivery_id, due_at, kind)
         SELECT i.id, least(p.free_at, p.expires_at), 'hold'
         FROM inserted i JOIN placed p ON p.id = i.id
         WHERE i.status = 'held'
-        ON CONFLICT (delivery_id) DO NOTHING
     ), slots AS (
         SELECT p.tenant_id, p.subscriber, p.scope, p.channel, p.per_seconds, count(*)::integer AS n
         FROM inserted i JOIN placed p ON p.id = i.id
@@ -175,6 +179,7 @@ BEGIN
 END $$;
 
 -- Write the delivery rows of these events for the subscribers with lo < number <= hi. Doing it twice adds nothing.
+-- Ids are unique by construction; if two events ever shared one, the second fails and does not vanish in silence.
 CREATE FUNCTION carillon.insert_deliveries(event_ids uuid[], lo bigint, hi bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -182,29 +187,26 @@ DECLARE
     highest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i DESC LIMIT 1);
     plain uuid[];
     throttled uuid[];
-    clash uuid;
+    again boolean;
 BEGIN
     SELECT array_agg(t.event_id) FILTER (WHERE t.throttle IS NULL),
            array_agg(t.event_id) FILTER (WHERE t.throttle IS NOT NULL)
     INTO plain, throttled
     FROM carillon.plan_targets(event_ids, lowest, highest) AS t;
+    SELECT EXISTS (
+        SELECT FROM unnest(event_ids) AS w(event_id)
+        CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
+        JOIN carillon.deliveries d
+          ON d.id BETWEEN carillon.delivery_id(p.prefix, lo + 1, 'inapp')
+                      AND carillon.delivery_id(p.prefix, hi, 'whatsapp')
+        WHERE d.id BETWEEN carillon.delivery_id(carillon.delivery_prefix(lowest), 0, 'inapp')
+                       AND carillon.delivery_id(carillon.delivery_prefix(highest), 4294967295, 'whatsapp'))
+    INTO again;
     IF plain IS NOT NULL THEN
-        PERFORM carillon.insert_plain(plain, lowest, highest, lo, hi);
+        PERFORM carillon.insert_plain(plain, lowest, highest, lo, hi, again);
     END IF;
     IF throttled IS NOT NULL THEN
-        PERFORM carillon.insert_throttled(throttled, lowest, highest, lo, hi);
-    END IF;
-    -- Ids are unique by construction. If two events ever shared one, the second must not vanish in silence.
-    SELECT d.event_id INTO clash
-    FROM unnest(event_ids) AS w(event_id)
-    CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
-    JOIN carillon.deliveries d
-      ON d.id BETWEEN carillon.delivery_id(p.prefix, lo + 1, 'inapp')
-                  AND carillon.delivery_id(p.prefix, hi, 'whatsapp')
-    WHERE d.event_id <> w.event_id
-    LIMIT 1;
-    IF clash IS NOT NULL THEN
-        RAISE EXCEPTION 'delivery ids clash with those of event %', clash USING ERRCODE = 'unique_violation';
+        PERFORM carillon.insert_throttled(throttled, lowest, highest, lo, hi, again);
     END IF;
 END $$;
 

@@ -1,0 +1,80 @@
+"""Wires the dispatcher together."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from carillon_shared.broker import BrokerSession
+from carillon_shared.consumer import BatchConsumer, Handler
+from carillon_shared.consumer.batch_consumer import BatchLimits
+from carillon_shared.db.pool import Pool
+from carillon_shared.db.transient import is_transient
+from carillon_shared.delivery.poison import PoisonStore
+from carillon_shared.domain.channels import Channel
+from carillon_shared.domain.lanes import Lane
+from carillon_shared.lifecycle import Shutdown
+from carillon_shared.service import Service
+from carillon_shared.telemetry import metrics
+from carillon_shared.topology.carillon import dispatch_queue, fanout_queue
+
+from carillon_dispatcher.fanout import FanoutHandler
+from carillon_dispatcher.handler import DispatchHandler
+from carillon_dispatcher.planning.store import PlanStore
+from carillon_dispatcher.settings import DispatcherSettings
+from carillon_dispatcher.sweepers.expiry import Expiry
+from carillon_dispatcher.sweepers.loop import Sweep, keep_sweeping
+from carillon_dispatcher.sweepers.schedule import sweeps
+
+_DISPATCH = BatchLimits(prefetch=600, max_batch=200)
+# A range is thousands of deliveries, so few are enough; other dispatchers take the rest meanwhile.
+_FANOUT = BatchLimits(prefetch=4, max_batch=2)
+_EXPIRY_BATCH = 100
+
+
+async def run_dispatcher(settings: DispatcherSettings, shutdown: Shutdown) -> None:
+    """Plan, relay and sweep until the shutdown is requested, then finish what is under way and return."""
+    service = Service(
+        database_url=settings.database_url.get_secret_value(),
+        broker_url=settings.broker_url.get_secret_value(),
+        health_host=settings.metrics_host,
+        health_port=settings.metrics_port,
+        max_connections=settings.dispatcher_database_connections,
+    )
+    async with AsyncExitStack() as stack:
+        pool, session = await service.open(stack, "dispatcher", shutdown)
+        store = PlanStore(pool, range_size=settings.dispatcher_range_size)
+        consumers = _consumers(pool, session, store)
+        due = sweeps(settings, pool, session.publisher, store)
+        _start_metrics(due)
+        await session.start()
+        async with asyncio.TaskGroup() as tasks:
+            for consumer in consumers:
+                tasks.create_task(consumer.run(shutdown))
+            for sweep in due:
+                tasks.create_task(keep_sweeping(sweep, shutdown), name=f"sweep-{sweep.name}")
+
+
+def _consumers(pool: Pool, session: BrokerSession, store: PlanStore) -> list[BatchConsumer]:
+    poison = PoisonStore(pool)
+    dispatch = DispatchHandler(store, session.publisher)
+    fanout = FanoutHandler(store, session.publisher, Expiry(pool, batch=_EXPIRY_BATCH))
+
+    def consumer(queue: str, limits: BatchLimits, handler: Handler) -> BatchConsumer:
+        return BatchConsumer(
+            session,
+            [queue],
+            limits=limits,
+            handler=handler,
+            on_poison=poison.keeper(queue),
+            is_transient=is_transient,
+        )
+
+    return [
+        *(consumer(dispatch_queue(lane), _DISPATCH, dispatch) for lane in Lane),
+        *(consumer(fanout_queue(lane), _FANOUT, fanout) for lane in Lane),
+    ]
+
+
+def _start_metrics(due: list[Sweep]) -> None:
+    metrics.start_at_zero(metrics.SWEEP_FAILURES, sweep=[sweep.name for sweep in due])
+    metrics.start_at_zero(metrics.LEASES_EXPIRED, channel=Channel)
+    metrics.start_at_zero(metrics.UNKNOWN_OUTCOMES, channel=Channel)

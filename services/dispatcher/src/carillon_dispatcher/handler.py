@@ -1,0 +1,104 @@
+"""Takes accepted events, many at a time: plans the small ones, cuts the large ones into ranges."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+import structlog
+from carillon_shared.broker import Outgoing
+from carillon_shared.consumer import Ack, DeadLetter, Received, Settlement
+from carillon_shared.contracts.messages import EventAccepted, RangePlanned
+from carillon_shared.db.transient import is_transient
+from carillon_shared.domain.lanes import Lane
+from carillon_shared.lifecycle import CrashPoint, crash_point
+from carillon_shared.topology.carillon import FANOUT
+
+from carillon_dispatcher.planning.publishing import Publishing, count, publish_rows
+from carillon_dispatcher.planning.rows import READY, RangeKey, Span, Verdict
+from carillon_dispatcher.planning.store import PlanStore
+
+log = structlog.get_logger(__name__)
+
+
+class DispatchHandler:
+    """The handler of `carillon.dispatch.<lane>`."""
+
+    def __init__(self, store: PlanStore, publisher: Publishing) -> None:
+        self._store = store
+        self._publisher = publisher
+
+    async def __call__(self, batch: list[Received]) -> list[Settlement]:
+        """Plan, publish, and settle each message.
+
+        A passing failure hands the events to the relay, for later. Anything else is raised for a batch, so
+        that its messages are tried one by one, and for a single message ends in the dead letters.
+        """
+        ids = {received.message.event_id for received in batch if isinstance(received.message, EventAccepted)}
+        refused = await self._dispatch_safely(ids) if ids else None
+        return [_settlement(received, refused) for received in batch]
+
+    async def _dispatch_safely(self, ids: Collection[UUID]) -> str | None:
+        try:
+            await self._dispatch(ids)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            if is_transient(error):
+                log.warning("planning postponed", events=len(ids), reason=reason)
+                await self._store.postpone(ids, reason)
+                return None
+            if len(ids) > 1:
+                raise
+            (event_id,) = ids
+            log.exception("event cannot be planned", event_id=event_id)
+            await self._store.fail(event_id, reason)
+            return reason
+        return None
+
+    async def _dispatch(self, ids: Collection[UUID]) -> None:
+        verdicts = await self._store.plan_events(ids)
+        crash_point(CrashPoint.DISPATCHER_AFTER_PLAN)
+        ready = [event for event, verdict in verdicts.items() if verdict in READY]
+        if ready:
+            await self._publish(ready, verdicts)
+        for event, verdict in verdicts.items():
+            if verdict in {Verdict.LARGE, Verdict.RANGES}:
+                await self._fan_out(event)
+
+    async def _publish(self, ready: Sequence[UUID], verdicts: dict[UUID, Verdict]) -> None:
+        rows = await self._store.planned_rows([Span(event) for event in ready])
+        count([one for one in rows if verdicts[one.event_id] is Verdict.PLANNED])
+        failed = await publish_rows(self._publisher, rows)
+        published = [event for event in ready if event not in failed]
+        if published:
+            await self._store.mark_events_published(published)
+        if failed:
+            await self._store.postpone(failed, "the broker did not confirm the work")
+        log.info(
+            "events dispatched",
+            events=len(published),
+            failed=len(failed),
+            deliveries=sum(one.total for one in rows),
+            queued=sum(len(one.ids) for one in rows),
+        )
+
+    async def _fan_out(self, event: UUID) -> None:
+        ranges = await self._store.cut(event)
+        if not ranges:
+            await self._store.finish_fanout([event])
+            return
+        results = await self._publisher.publish_many([range_message(key, lane) for key, lane in ranges])
+        # Also those that failed: what is not planned half a minute from now is sent again.
+        await self._store.mark_ranges_sent([key for key, _ in ranges])
+        failed = sum(error is not None for error in results)
+        log.info("event cut into ranges", event_id=event, ranges=len(ranges), failed=failed)
+
+
+def range_message(key: RangeKey, lane: Lane) -> Outgoing:
+    """Return the message that gets one range planned."""
+    message = RangePlanned(event_id=key.event_id, n=key.n)
+    return Outgoing(FANOUT.name, lane.value, message, f"{key.event_id}:{key.n}")
+
+
+def _settlement(received: Received, refused: str | None) -> Settlement:
+    if not isinstance(received.message, EventAccepted):
+        return DeadLetter(f"{received.message.TYPE} does not belong here")
+    return DeadLetter(refused) if refused is not None else Ack()

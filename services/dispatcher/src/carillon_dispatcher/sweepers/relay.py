@@ -1,0 +1,117 @@
+"""Publishes events that are owed to the broker: what the API could not hand on, and what has come due."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from carillon_shared.broker import Outgoing, PublishResult
+from carillon_shared.contracts.messages import EventAccepted
+from carillon_shared.db.pool import CONNECT_SECONDS, Pool
+from carillon_shared.domain.lanes import Lane
+from carillon_shared.lifecycle import CrashPoint, crash_point
+from carillon_shared.telemetry import metrics
+from carillon_shared.topology.carillon import EVENTS, event_routing_key
+
+log = structlog.get_logger(__name__)
+
+CLAIM_SECONDS = 30.0
+_AGAIN_SECONDS = 1.0
+_CLAIM = "SELECT * FROM carillon.claim_owed($1, $2)"
+# What was owed anew since the claim, by a plan that failed, stays owed.
+_CLEAR = """
+    UPDATE carillon.events
+    SET owed_at = NULL, status = CASE status WHEN 'scheduled' THEN 'accepted' ELSE status END
+    WHERE id = ANY ($1) AND id BETWEEN $2 AND $3 AND owed_at = $4
+"""
+_GIVE_BACK = """
+    UPDATE carillon.events SET owed_at = now() + make_interval(secs => $5)
+    WHERE id = ANY ($1) AND id BETWEEN $2 AND $3 AND owed_at = $4
+"""
+
+
+class RelayPublisher(Protocol):
+    """Publishes with confirms; see `carillon_shared.broker.Publisher`."""
+
+    @property
+    def connected(self) -> bool:
+        """True while a publish can leave the process."""
+        ...
+
+    async def publish_many(self, outgoings: Sequence[Outgoing]) -> list[PublishResult]:
+        """Publish all and return one result for each: None when confirmed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Owed events that are ours until the claim runs out."""
+
+    mark: datetime
+    ids: Sequence[UUID]
+    outgoings: Sequence[Outgoing]
+
+
+class Relay:
+    """Claims a batch while the one before is being published. No transaction is open meanwhile."""
+
+    def __init__(self, pool: Pool, publisher: RelayPublisher, *, batch: int) -> None:
+        self._pool = pool
+        self._publisher = publisher
+        self._batch = batch
+
+    async def relay(self) -> int:
+        """Publish all that is owed now, and return how many events that were."""
+        total = 0
+        claim = await self._claim()
+        while claim is not None:
+            ahead = None
+            async with asyncio.TaskGroup() as tasks:
+                if len(claim.ids) == self._batch:
+                    ahead = tasks.create_task(self._claim())
+                await self._hand_over(claim)
+            total += len(claim.ids)
+            claim = await ahead if ahead is not None else None
+        return total
+
+    async def _claim(self) -> Claim | None:
+        if not self._publisher.connected:
+            return None
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            rows = await connection.fetch(_CLAIM, self._batch, CLAIM_SECONDS)
+        if not rows:
+            return None
+        outgoings = [
+            _outgoing(row["event_id"], row["tenant"], row["type"], Lane(row["lane"]), row["traceparent"])
+            for row in rows
+        ]
+        return Claim(rows[0]["claim"], [row["event_id"] for row in rows], outgoings)
+
+    async def _hand_over(self, claim: Claim) -> None:
+        results = await self._publisher.publish_many(claim.outgoings)
+        crash_point(CrashPoint.RELAY_AFTER_PUBLISH)
+        outcomes = list(zip(claim.ids, results, strict=True))
+        published = [event for event, error in outcomes if error is None]
+        failed = [event for event, error in outcomes if error is not None]
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            if published:
+                await connection.execute(_CLEAR, published, min(published), max(published), claim.mark)
+            if failed:
+                await connection.execute(
+                    _GIVE_BACK, failed, min(failed), max(failed), claim.mark, _AGAIN_SECONDS
+                )
+        metrics.RELAYED.inc(len(published))
+        log.info("events relayed", events=len(published), failed=len(failed))
+
+
+def _outgoing(event: UUID, tenant: str, event_type: str, lane: Lane, traceparent: str | None) -> Outgoing:
+    return Outgoing(
+        EVENTS.name,
+        event_routing_key(lane=lane, tenant=tenant, event_type=event_type),
+        EventAccepted(event_id=event, tenant=tenant, event_type=event_type, lane=lane),
+        str(event),
+        traceparent=traceparent,
+    )

@@ -1,0 +1,72 @@
+"""Which sweeps there are, and how often each runs."""
+
+from carillon_shared.clock import SystemClock
+from carillon_shared.db.pool import Pool
+
+from carillon_dispatcher.planning.store import PlanStore
+from carillon_dispatcher.settings import DispatcherSettings
+from carillon_dispatcher.sweepers.completion import Completion
+from carillon_dispatcher.sweepers.due import DueDeliveries, after_overdue, after_unknown
+from carillon_dispatcher.sweepers.expiry import Expiry
+from carillon_dispatcher.sweepers.holds import DueHolds
+from carillon_dispatcher.sweepers.housekeeping import Housekeeping
+from carillon_dispatcher.sweepers.leases import ExpiredLeases
+from carillon_dispatcher.sweepers.loop import Sweep
+from carillon_dispatcher.sweepers.lost import LostChunks
+from carillon_dispatcher.sweepers.open_events import OpenEvents
+from carillon_dispatcher.sweepers.ranges import StalledRanges
+from carillon_dispatcher.sweepers.relay import Relay, RelayPublisher
+
+_BATCH = 1000
+_EVENT_PAGE = 1000
+_LOST_PAGE = 200
+_KEYS = 5000
+
+
+def sweeps(
+    settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher, store: PlanStore
+) -> list[Sweep]:
+    """Return every sweep of a dispatcher."""
+    relay = Relay(pool, publisher, batch=settings.dispatcher_relay_batch)
+    holds = DueHolds(pool, publisher, batch=_BATCH)
+    completion = Completion(pool, store, OpenEvents(page=_EVENT_PAGE))
+    return [
+        Sweep("relay", settings.dispatcher_relay_interval, relay.relay, settings.dispatcher_relay_batch),
+        Sweep("holds", settings.dispatcher_hold_interval, holds.release, _BATCH),
+        Sweep("completion", settings.dispatcher_completion_interval, completion.sweep, _EVENT_PAGE),
+        *_rescues(settings, pool, publisher),
+        *_housekeeping(settings, pool),
+    ]
+
+
+def _rescues(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher) -> list[Sweep]:
+    interval = settings.dispatcher_rescue_interval
+    ranges = StalledRanges(pool, publisher, seconds=settings.dispatcher_stalled_seconds, batch=_BATCH)
+    leases = ExpiredLeases(pool, grace=settings.dispatcher_unknown_grace, batch=_BATCH)
+    lost = LostChunks(
+        pool,
+        publisher,
+        OpenEvents(page=_LOST_PAGE),
+        margin=settings.dispatcher_lost_margin,
+        batch=_BATCH,
+        clock=SystemClock(),
+    )
+    unknown = DueDeliveries(pool, publisher, kind="unknown", what="unknown", rule=after_unknown, batch=_BATCH)
+    retries = DueDeliveries(pool, publisher, kind="retry", what="retrying", rule=after_overdue, batch=_BATCH)
+    return [
+        Sweep("stalled-ranges", interval, ranges.rescue, _BATCH),
+        Sweep("expired-leases", interval, leases.expire, _BATCH),
+        Sweep("lost-chunks", interval, lost.rescue, _BATCH),
+        Sweep("unknown", interval, unknown.bring_on, _BATCH),
+        Sweep("overdue-retries", interval, retries.bring_on, _BATCH),
+        Sweep("expired-events", interval, Expiry(pool, batch=_BATCH).sweep, _BATCH),
+    ]
+
+
+def _housekeeping(settings: DispatcherSettings, pool: Pool) -> list[Sweep]:
+    house = Housekeeping(pool, duplicate_days=settings.dispatcher_duplicate_days, batch=_KEYS)
+    interval = settings.dispatcher_housekeeping_interval
+    return [
+        Sweep("partitions", interval, house.make_partitions, 1),
+        Sweep("outdated", interval, house.clear_away, _KEYS),
+    ]

@@ -1,0 +1,380 @@
+-- What sweepers do. Each function claims its work with SKIP LOCKED, so any number of dispatchers may sweep at once.
+-- Sequential scans and hash joins are off for the same reason as in the workers' statements.
+
+-- Claim events that are owed to the broker, for so many seconds. `claim` is the claim's own mark: clearing names it,
+-- so that what was owed anew meanwhile stays owed.
+CREATE FUNCTION carillon.claim_owed(most integer, seconds double precision)
+RETURNS TABLE (
+    event_id uuid, tenant text, type text, lane carillon.lane, traceparent text, claim timestamptz)
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+DECLARE
+    owed uuid[];
+BEGIN
+    SELECT array_agg(o.id ORDER BY o.id) INTO owed
+    FROM (SELECT e.id FROM carillon.events e WHERE e.owed_at <= now()
+          ORDER BY e.owed_at LIMIT most FOR UPDATE SKIP LOCKED) AS o;
+    IF owed IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    UPDATE carillon.events e SET owed_at = now() + make_interval(secs => seconds)
+    FROM carillon.tenants t
+    WHERE e.id = ANY (owed) AND e.id BETWEEN owed[1] AND owed[cardinality(owed)] AND t.id = e.tenant_id
+    RETURNING e.id, t.slug, e.type, e.lane, e.traceparent, e.owed_at;
+END $$;
+
+-- Ranges whose message is gone: planned and not published, or not even planned while nothing else of their lane has
+-- moved. Marks them as sent now.
+CREATE FUNCTION carillon.claim_stalled_ranges(most integer, seconds double precision)
+RETURNS TABLE (event_id uuid, n integer, lane carillon.lane)
+LANGUAGE sql AS $$
+    WITH moving AS MATERIALIZED (
+        SELECT DISTINCT e.lane FROM carillon.fanout_ranges r JOIN carillon.events e ON e.id = r.event_id
+        WHERE r.published_at > now() - make_interval(secs => seconds)
+    ), stalled AS MATERIALIZED (
+        SELECT r.event_id, r.n, e.lane FROM carillon.fanout_ranges r JOIN carillon.events e ON e.id = r.event_id
+        WHERE r.published_at IS NULL AND e.status = 'dispatching' AND e.cancelled_at IS NULL AND e.plan_error IS NULL
+          AND r.sent_at < now() - make_interval(secs => seconds)
+          AND CASE WHEN r.planned_at IS NULL THEN e.lane NOT IN (SELECT m.lane FROM moving m)
+                   ELSE r.planned_at < now() - make_interval(secs => seconds) END
+        ORDER BY r.event_id, r.n LIMIT most FOR UPDATE OF r SKIP LOCKED
+    )
+    UPDATE carillon.fanout_ranges r SET sent_at = now()
+    FROM stalled s WHERE r.event_id = s.event_id AND r.n = s.n
+    RETURNING r.event_id, r.n, s.lane
+$$;
+
+-- Leases whose worker did not come back. What was being sent has an unknown outcome, and counts as an attempt; its
+-- token stays, so that a late settle still wins until somebody leases again.
+CREATE FUNCTION carillon.expire_leases(most integer, grace_seconds double precision)
+RETURNS TABLE (channel carillon.channel, total bigint, leases bigint)
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+DECLARE
+    tokens bigint[];
+    ids uuid[];
+BEGIN
+    WITH expired AS (
+        DELETE FROM carillon.leases l WHERE l.token IN (
+            SELECT o.token FROM carillon.leases o WHERE o.until < now()
+            ORDER BY o.until LIMIT most FOR UPDATE SKIP LOCKED)
+        RETURNING l.token, l.delivery_ids
+    )
+    SELECT array_agg(x.token ORDER BY i.id), array_agg(i.id ORDER BY i.id) INTO tokens, ids
+    FROM expired x CROSS JOIN LATERAL unnest(x.delivery_ids) AS i(id);
+    IF ids IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH held AS MATERIALIZED (
+        SELECT d.id, d.updated_at AS leased_at
+        FROM unnest(tokens, ids) AS w(token, id)
+        JOIN carillon.deliveries d ON d.id = w.id AND d.lease_token = w.token AND d.status = 'sending'
+        WHERE d.id BETWEEN ids[1] AND ids[cardinality(ids)]
+        ORDER BY d.id FOR UPDATE OF d
+    ), changed AS (
+        UPDATE carillon.deliveries d
+        SET status = 'unknown', unknowns = d.unknowns + 1, updated_at = now()
+        FROM held h WHERE d.id = h.id AND d.id BETWEEN ids[1] AND ids[cardinality(ids)]
+        RETURNING d.id, d.tenant_id, d.attempt, d.channel, d.provider, h.leased_at
+    ), attempts_made AS (
+        INSERT INTO carillon.attempts (delivery_id, number, tenant_id, started_at, outcome, provider, code, error)
+        SELECT c.id, c.attempt, c.tenant_id, c.leased_at, 'unknown', coalesce(c.provider, c.channel::text),
+               'worker_lost', 'the worker ended before it wrote down the outcome'
+        FROM changed c
+        ON CONFLICT (delivery_id, number) DO NOTHING
+    ), due_made AS (
+        INSERT INTO carillon.due (delivery_id, due_at, kind)
+        SELECT c.id, now() + make_interval(secs => grace_seconds), 'unknown' FROM changed c
+        ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, kind = excluded.kind
+    )
+    SELECT c.channel, count(*), (SELECT count(DISTINCT t) FROM unnest(tokens) AS t) FROM changed c GROUP BY c.channel;
+END $$;
+
+-- Lock what has come due. A row whose delivery is in another state by now (a late settle, a cancel) is stale.
+CREATE FUNCTION carillon.claim_due(wanted carillon.due_kind, most integer)
+RETURNS TABLE (
+    delivery_id uuid, status carillon.delivery_status, event_id uuid, tenant_id integer, tenant text,
+    traceparent text, channel carillon.channel, lane carillon.lane, attempt smallint, budget_start smallint,
+    unknowns smallint, ending text, event_type text, on_unknown carillon.unknown_rule, retry jsonb)
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+DECLARE
+    ids uuid[];
+BEGIN
+    SELECT array_agg(o.delivery_id ORDER BY o.delivery_id) INTO ids
+    FROM (SELECT u.delivery_id FROM carillon.due u WHERE u.due_at <= now() AND u.kind = wanted
+          ORDER BY u.due_at LIMIT most FOR UPDATE SKIP LOCKED) AS o;
+    IF ids IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH locked AS MATERIALIZED (
+        SELECT d.* FROM carillon.deliveries d
+        WHERE d.id = ANY (ids) AND d.id BETWEEN ids[1] AND ids[cardinality(ids)]
+        ORDER BY d.id FOR UPDATE
+    )
+    SELECT w.id, d.status, d.event_id, d.tenant_id, t.slug, e.traceparent, d.channel, d.lane, d.attempt,
+           d.budget_start, d.unknowns,
+           CASE WHEN e.cancelled_at IS NOT NULL THEN 'cancelled' WHEN e.expires_at <= now() THEN 'expired' END,
+           e.type, coalesce(y.on_unknown, 'at_least_once'), coalesce(y.retry, '{}')
+    FROM unnest(ids) AS w(id)
+    LEFT JOIN locked d ON d.id = w.id
+    LEFT JOIN carillon.events e ON e.id = d.event_id
+    LEFT JOIN carillon.tenants t ON t.id = d.tenant_id
+    LEFT JOIN carillon.event_types y ON y.tenant_id = d.tenant_id AND y.name = e.type;
+END $$;
+
+-- Give deliveries that `claim_due` has locked their next state. A retry keeps a due row: it is overdue, its message
+-- lost, if nobody has leased it by then; each time it is sent again it is given twice as long.
+CREATE FUNCTION carillon.apply_due(ids uuid[], statuses text[], reasons text[], again_seconds double precision)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    lowest uuid := (SELECT i FROM unnest(ids) AS i ORDER BY i LIMIT 1);
+    highest uuid := (SELECT i FROM unnest(ids) AS i ORDER BY i DESC LIMIT 1);
+BEGIN
+    WITH given AS (
+        SELECT g.id, g.status::carillon.delivery_status AS status, g.reason::carillon.reason AS reason
+        FROM unnest(ids, statuses, reasons) AS g(id, status, reason)
+    ), changed AS (
+        UPDATE carillon.deliveries d
+        SET status = g.status, reason = g.reason,
+            next_attempt_at = CASE WHEN g.status = 'retrying' THEN coalesce(d.next_attempt_at, now()) END,
+            updated_at = now()
+        FROM given g
+        WHERE d.id = g.id AND d.id BETWEEN lowest AND highest AND g.status IS NOT NULL
+        RETURNING d.id, d.tenant_id, d.event_id, d.channel, d.attempt, d.status, d.reason, d.provider, d.next_attempt_at
+    ), buried AS (
+        INSERT INTO carillon.dead_letters (
+            delivery_id, tenant_id, channel, event_type, attempt, reason, provider, code, error)
+        SELECT c.id, c.tenant_id, c.channel, e.type, c.attempt, c.reason, c.provider, a.code, a.error
+        FROM changed c
+        JOIN carillon.events e ON e.id = c.event_id
+        LEFT JOIN carillon.attempts a ON a.delivery_id = c.id AND a.number = c.attempt
+        WHERE c.status = 'dead'
+        ON CONFLICT (delivery_id) DO UPDATE
+        SET attempt = excluded.attempt, reason = excluded.reason, code = excluded.code, error = excluded.error,
+            dead_at = now()
+    ), later AS (
+        UPDATE carillon.due u
+        SET kind = 'retry',
+            due_at = now() + greatest(make_interval(secs => again_seconds), now() - c.next_attempt_at)
+        FROM changed c WHERE u.delivery_id = c.id AND c.status = 'retrying'
+    )
+    DELETE FROM carillon.due u USING given g
+    WHERE u.delivery_id = g.id AND g.status IS DISTINCT FROM 'retrying';
+END $$;
+
+-- Deliveries that are held, with what the rules say about them now. Those who were leased before have their slot.
+CREATE FUNCTION carillon.hold_targets(ids uuid[], lowest uuid, highest uuid)
+RETURNS TABLE (
+    id uuid, tenant_id integer, subscriber bigint, channel carillon.channel, ending text, skip carillon.reason,
+    wants_slot boolean, scope text, slot_limit integer, per_seconds integer, expires_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT d.id, d.tenant_id, d.subscriber, d.channel,
+           CASE WHEN e.cancelled_at IS NOT NULL THEN 'cancelled' WHEN e.expires_at <= now() THEN 'expired' END,
+           carillon.skip_reason(
+               false, false, s.registered, d.channel = ANY (t.disabled_channels),
+               carillon.has_address(d.channel, s.email, s.phone), coalesce(y.mandatory, false),
+               carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
+           coalesce(d.first_attempt_at IS NULL AND NOT e.slots_taken
+                    AND y.throttle->'channels' ? carillon.channel_name(d.channel), false),
+           'type:' || e.type, (y.throttle->>'limit')::integer, (y.throttle->>'per_seconds')::integer, e.expires_at
+    FROM carillon.deliveries d
+    JOIN carillon.events e ON e.id = d.event_id
+    JOIN carillon.tenants t ON t.id = d.tenant_id
+    JOIN carillon.subscribers s ON s.tenant_id = d.tenant_id AND s.number = d.subscriber
+    LEFT JOIN carillon.event_types y ON y.tenant_id = d.tenant_id AND y.name = e.type
+    LEFT JOIN carillon.preferences p ON p.tenant_id = d.tenant_id AND p.subscriber = d.subscriber
+    WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'held'
+$$;
+
+-- Release what was held until now: the rules are applied again, and a throttled delivery takes its slot or waits on.
+-- Answers with all that is to be published. It stays due, in case this process ends before that is done; whoever has
+-- published removes the row that still carries `due_at`.
+CREATE FUNCTION carillon.release_holds(most integer, again_seconds double precision)
+RETURNS TABLE (
+    delivery_id uuid, event_id uuid, tenant text, traceparent text, channel carillon.channel, lane carillon.lane,
+    attempt smallint, due_at timestamptz)
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+DECLARE
+    ids uuid[];
+    lowest uuid;
+    highest uuid;
+    moment timestamptz;
+BEGIN
+    SELECT array_agg(o.delivery_id ORDER BY o.delivery_id) INTO ids
+    FROM (SELECT u.delivery_id FROM carillon.due u WHERE u.due_at <= now() AND u.kind = 'hold'
+          ORDER BY u.due_at LIMIT most FOR UPDATE SKIP LOCKED) AS o;
+    IF ids IS NULL THEN
+        RETURN;
+    END IF;
+    lowest := ids[1];
+    highest := ids[cardinality(ids)];
+    PERFORM FROM carillon.deliveries d
+    WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest ORDER BY d.id FOR UPDATE;
+    PERFORM carillon.lock_slots(
+        array_agg(h.tenant_id), array_agg(h.subscriber), array_agg(h.scope), array_agg(h.channel))
+    FROM carillon.hold_targets(ids, lowest, highest) AS h
+    WHERE h.ending IS NULL AND h.skip IS NULL AND h.wants_slot
+    HAVING count(*) > 0;
+    moment := clock_timestamp();
+
+    WITH ranked AS (
+        SELECT h.*, h.wants_slot AND h.ending IS NULL AND h.skip IS NULL AS takes, row_number() OVER (
+            PARTITION BY h.tenant_id, h.subscriber, h.scope, h.channel,
+                         h.wants_slot AND h.ending IS NULL AND h.skip IS NULL
+            ORDER BY h.id) AS rank
+        FROM carillon.hold_targets(ids, lowest, highest) AS h
+    ), placed AS MATERIALIZED (
+        SELECT r.*, CASE WHEN r.takes AND l.taken IS NULL THEN moment WHEN r.takes THEN carillon.slot_wait(
+                   ARRAY(SELECT t FROM unnest(l.taken) AS t
+                         WHERE t > moment - make_interval(secs => r.per_seconds) ORDER BY t),
+                   r.rank, r.slot_limit, r.per_seconds, moment) END AS free_at
+        FROM ranked r
+        LEFT JOIN carillon.limit_slots l
+          ON l.tenant_id = r.tenant_id AND l.subscriber = r.subscriber AND l.scope = r.scope AND l.channel = r.channel
+    ), changed AS (
+        UPDATE carillon.deliveries d
+        SET status = coalesce(p.ending, CASE WHEN p.skip IS NOT NULL THEN 'skipped' WHEN p.free_at IS NULL THEN 'queued'
+                                             ELSE 'held' END)::carillon.delivery_status,
+            reason = coalesce(p.ending::carillon.reason, p.skip),
+            hold_reason = CASE WHEN p.free_at IS NOT NULL THEN 'throttled'::carillon.hold_reason END,
+            next_attempt_at = p.free_at,
+            updated_at = now()
+        FROM placed p
+        WHERE d.id = p.id AND d.id BETWEEN lowest AND highest
+        RETURNING d.id, d.status, p.tenant_id, p.subscriber, p.scope, p.channel, p.takes, p.per_seconds, p.free_at,
+                  p.expires_at
+    ), slots AS (
+        SELECT c.tenant_id, c.subscriber, c.scope, c.channel, c.per_seconds, count(*)::integer AS n
+        FROM changed c WHERE c.status = 'queued' AND c.takes
+        GROUP BY c.tenant_id, c.subscriber, c.scope, c.channel, c.per_seconds
+    ), taken AS (
+        UPDATE carillon.limit_slots l
+        SET taken = ARRAY(SELECT t FROM unnest(l.taken) AS t
+                          WHERE t > moment - make_interval(secs => s.per_seconds) ORDER BY t)
+                    || array_fill(moment, ARRAY[s.n])
+        FROM slots s
+        WHERE l.tenant_id = s.tenant_id AND l.subscriber = s.subscriber AND l.scope = s.scope
+          AND l.channel = s.channel
+    )
+    UPDATE carillon.due u SET due_at = least(c.free_at, c.expires_at)
+    FROM changed c WHERE u.delivery_id = c.id AND c.status = 'held';
+
+    -- A new statement, which sees the states that the last one wrote.
+    DELETE FROM carillon.due u
+    WHERE u.delivery_id = ANY (ids) AND NOT EXISTS (
+        SELECT FROM carillon.deliveries d
+        WHERE d.id = u.delivery_id AND d.id BETWEEN lowest AND highest AND d.status IN ('held', 'queued'));
+    RETURN QUERY
+    UPDATE carillon.due u SET due_at = now() + make_interval(secs => again_seconds)
+    FROM carillon.deliveries d, carillon.events e, carillon.tenants t
+    WHERE u.delivery_id = ANY (ids) AND d.id = u.delivery_id AND d.id BETWEEN lowest AND highest
+      AND d.status = 'queued' AND e.id = d.event_id AND t.id = d.tenant_id
+    RETURNING d.id, d.event_id, t.slug, e.traceparent, d.channel, d.lane, d.attempt, u.due_at;
+END $$;
+
+-- Of open events after `since`, the queued deliveries whose message is gone: the queue, which keeps its order, has
+-- given out messages that were published long after theirs. `margin` in seconds; per event at most `most` of them.
+CREATE FUNCTION carillon.lost_deliveries(event_ids uuid[], margin double precision, most integer)
+RETURNS TABLE (delivery_id uuid, updated_at timestamptz)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH marks AS MATERIALIZED (
+        SELECT w.queue, max(w.newest_published_at) - make_interval(secs => margin) AS mark
+        FROM carillon.queue_watermarks w GROUP BY w.queue
+    )
+    SELECT d.id, d.updated_at
+    FROM unnest(event_ids) AS w(event_id)
+    JOIN carillon.events e ON e.id = w.event_id
+    CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
+    CROSS JOIN LATERAL (
+        SELECT o.id, o.updated_at FROM carillon.deliveries o
+        JOIN marks m ON m.queue = 'carillon.' || carillon.channel_name(o.channel) || '.' || o.lane::text
+        WHERE o.id BETWEEN carillon.delivery_id(p.prefix, 0, 'inapp')
+                       AND carillon.delivery_id(p.prefix, 4294967295, 'whatsapp')
+          AND o.event_id = w.event_id AND o.status = 'queued'
+          AND o.updated_at < m.mark AND e.published_at < m.mark
+        ORDER BY o.id LIMIT most) AS d;
+END $$;
+
+-- The oldest queued delivery of each work queue that has stood still so long that nobody knows: a queue that gives
+-- out nothing has no watermark. Sending that one again tells a backlog from a loss.
+CREATE FUNCTION carillon.silent_deliveries(event_ids uuid[], margin double precision)
+RETURNS TABLE (delivery_id uuid, updated_at timestamptz, channel carillon.channel, lane carillon.lane)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT ON (d.channel, d.lane) d.id, d.updated_at, d.channel, d.lane
+    FROM unnest(event_ids) AS w(event_id)
+    JOIN carillon.events e ON e.id = w.event_id
+    CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
+    CROSS JOIN unnest(e.channels) AS c(channel)
+    CROSS JOIN LATERAL (
+        SELECT o.id, o.updated_at, o.channel, o.lane FROM carillon.deliveries o
+        WHERE o.id BETWEEN carillon.delivery_id(p.prefix, 0, 'inapp')
+                       AND carillon.delivery_id(p.prefix, 4294967295, 'whatsapp')
+          AND o.event_id = w.event_id AND o.status = 'queued' AND o.channel = c.channel
+          AND o.updated_at < now() - make_interval(secs => margin)
+          AND e.published_at < now() - make_interval(secs => margin)
+        ORDER BY o.id LIMIT 1) AS d
+    ORDER BY d.channel, d.lane, d.updated_at;
+END $$;
+
+-- Take these queued deliveries for publishing again, unless somebody has touched them since they were looked at.
+CREATE FUNCTION carillon.touch_queued(ids uuid[], seen timestamptz[])
+RETURNS TABLE (
+    delivery_id uuid, event_id uuid, tenant text, traceparent text, channel carillon.channel, lane carillon.lane,
+    attempt smallint)
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+DECLARE
+    lowest uuid := (SELECT i FROM unnest(ids) AS i ORDER BY i LIMIT 1);
+    highest uuid := (SELECT i FROM unnest(ids) AS i ORDER BY i DESC LIMIT 1);
+BEGIN
+    RETURN QUERY
+    WITH free AS MATERIALIZED (
+        SELECT d.id FROM unnest(ids, seen) AS w(id, seen)
+        JOIN carillon.deliveries d ON d.id = w.id AND d.updated_at = w.seen AND d.status = 'queued'
+        WHERE d.id BETWEEN lowest AND highest
+        ORDER BY d.id FOR UPDATE OF d SKIP LOCKED
+    )
+    UPDATE carillon.deliveries d SET updated_at = now()
+    FROM free f, carillon.events e, carillon.tenants t
+    WHERE d.id = f.id AND d.id BETWEEN lowest AND highest AND e.id = d.event_id AND t.id = d.tenant_id
+    RETURNING d.id, d.event_id, t.slug, e.traceparent, d.channel, d.lane, d.attempt;
+END $$;
+
+-- For each event its first delivery at or after `froms` that is still on its way; events without one are done there.
+CREATE FUNCTION carillon.first_open(event_ids uuid[], froms uuid[])
+RETURNS TABLE (event_id uuid, delivery_id uuid)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT w.event_id, d.id
+    FROM unnest(event_ids, froms) AS w(event_id, first)
+    CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
+    LEFT JOIN LATERAL (
+        SELECT o.id FROM carillon.deliveries o
+        WHERE o.id BETWEEN coalesce(w.first, carillon.delivery_id(p.prefix, 0, 'inapp'))
+                       AND carillon.delivery_id(p.prefix, 4294967295, 'whatsapp')
+          AND o.event_id = w.event_id AND o.status IN ('held', 'queued', 'sending', 'retrying', 'unknown')
+        ORDER BY o.id LIMIT 1) AS d ON true;
+END $$;
