@@ -2,7 +2,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from carillon_shared.broker import BrokerSession, Incoming, Subscription, declare
+from carillon_shared.broker import BrokerError, BrokerSession, Incoming, Subscription, declare
 from support.broker_queues import (
     QUEUE,
     SMALL_TOPOLOGY,
@@ -125,9 +125,13 @@ async def test_consuming_goes_on_when_the_queue_was_deleted_and_declared_again(b
             return not subscription.consuming
 
         await eventually(noticed, seconds=10, what="the end of the consumer")
+        with pytest.raises(BrokerError, match=f"not consuming from {QUEUE}"):
+            await session.ready()
         await declare(broker_url, topology=SMALL_TOPOLOGY)
         await publish_numbers(session, range(3))
         assert [_number(incoming) for incoming in await _take(subscription, 3)] == [0, 1, 2]
+        await subscription.wait_consuming()
+        await session.ready()
 
 
 async def test_a_stopped_subscription_hands_out_nothing_more(broker_url: str) -> None:

@@ -73,7 +73,7 @@ async def test_a_reconnect_is_a_gap_and_listening_goes_on(broker_url: str) -> No
         session._links["consume"].recycle("test")
 
         async def told() -> bool:
-            return gaps == ["gap"] and subscription.consuming
+            return gaps == ["gap"] and subscription.ready
 
         await eventually(told, seconds=10, what="the gap")
         await _show(session, "after")
@@ -100,7 +100,7 @@ async def test_the_queue_is_bounded_private_and_gone_afterwards(
     async with _listening(broker_url, []) as (_, subscription):
         channel = subscription._kept.channel
         assert channel is not None
-        assert subscription.consuming
+        assert subscription.ready
         name = next(iter(await _queues(rabbitmq, broker_url)))
         assert name.startswith("carillon.live.")
         async with plain_channel(broker_url) as other:

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from carillon_shared.lifecycle import Shutdown
@@ -104,10 +103,3 @@ async def test_callbacks_run_before_anything_that_waits() -> None:
     assert order == ["callback"]
     await waiter
     assert order == ["callback", "waiter"]
-
-
-def test_every_crash_point_is_named_where_it_stands() -> None:
-    import carillon_shared.lifecycle.crash_points as registry  # noqa: PLC0415 - its source is what is read
-
-    names = [point.value for point in registry.CrashPoint]
-    assert all(Path(registry.__file__).read_text().count(f'"{name}"') == 1 for name in names)

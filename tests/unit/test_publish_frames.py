@@ -103,6 +103,12 @@ def test_what_amqp_cannot_carry_is_refused(key: str, message_id: str) -> None:
         _frames(Outgoing("e", key, MESSAGE, message_id))
 
 
+def test_a_body_that_no_reader_takes_is_not_written() -> None:
+    signal = LiveSignal(tenant="acme", name="n", data="x" * 100_000)
+    with pytest.raises(ValueError, match="would be poison"):
+        _frames(live(signal, message_id="m"))
+
+
 def test_live_messages_may_be_lost_and_outcomes_may_have_no_reader() -> None:
     shown = live(LiveSignal(tenant="acme", name="typing", data={}), message_id="1")
     told = outcome(

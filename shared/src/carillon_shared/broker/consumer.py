@@ -53,6 +53,11 @@ class Subscription:
         return self._generation
 
     @property
+    def ready(self) -> bool:
+        """True while the channel is open and, unless paused, messages are being sent."""
+        return self._kept.is_ready
+
+    @property
     def consuming(self) -> bool:
         """True while the broker sends messages here."""
         return self._kept.is_ready and self._consumer_tag is not None

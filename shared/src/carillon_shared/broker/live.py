@@ -28,6 +28,7 @@ class LiveSubscription:
     def __init__(
         self, link: Link, exchange: str, *, on_gap: Callable[[], None], max_length: int = 10_000
     ) -> None:
+        self.queue = f"{exchange} (live)"
         self._exchange = exchange
         self._on_gap = on_gap
         self._max_length = max_length
@@ -35,12 +36,10 @@ class LiveSubscription:
         self._arrived = asyncio.Event()
         self._generation = 0
         self._overflowing = False
-        self._kept = KeptChannel(
-            link, what=f"{exchange} (live)", build=self._open, begin=self._begin, lost=self._lost
-        )
+        self._kept = KeptChannel(link, what=self.queue, build=self._open, begin=self._begin, lost=self._lost)
 
     @property
-    def consuming(self) -> bool:
+    def ready(self) -> bool:
         """True while messages are being sent here."""
         return self._kept.is_ready
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pamqp import commands, encode, frame
 
+from carillon_shared.contracts.codec import MAX_BODY_BYTES
 from carillon_shared.contracts.codec import encode as encode_body
 from carillon_shared.contracts.messages import LiveChunk, LiveSignal, Message, OutcomeBatch
 from carillon_shared.topology.carillon import LIVE, OUTCOMES
@@ -72,9 +73,10 @@ class Framing:
 def publish_frames(outgoing: Outgoing, framing: Framing, *, now: float) -> bytes:
     """Return the frames of one basic.publish; `now` in Unix seconds.
 
-    Raises ``ValueError`` for a routing key, id or name that AMQP cannot carry (over 255 bytes).
+    Raises ``ValueError`` for a routing key or id that AMQP cannot carry (over 255 bytes), and for a body that
+    no reader of ours would take.
     """
-    body = encode_body(outgoing.message)
+    body = _body(outgoing)
     properties = _properties(outgoing, framing.app_id, now)
     flags = _FLAGS | (_HEADERS_FLAG if outgoing.headers or outgoing.traceparent else 0)
     header = _CONTENT.pack(_BASIC, 0, len(body), flags) + properties
@@ -88,6 +90,15 @@ def publish_frames(outgoing: Outgoing, framing: Framing, *, now: float) -> bytes
         piece = body[start : start + framing.max_payload]
         parts += (_FRAME.pack(_BODY, framing.channel, len(piece)), piece, _END)
     return b"".join(parts)
+
+
+def _body(outgoing: Outgoing) -> bytes:
+    body = encode_body(outgoing.message)
+    if len(body) > MAX_BODY_BYTES:
+        raise ValueError(
+            f"message {outgoing.message_id}: {len(body)} bytes would be poison where they arrive"
+        )
+    return body
 
 
 def _properties(outgoing: Outgoing, app_id: str, now: float) -> bytes:

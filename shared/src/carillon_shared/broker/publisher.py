@@ -80,8 +80,9 @@ class Publisher:
     async def publish_many(self, outgoings: Sequence[Outgoing]) -> list[PublishResult]:
         """Publish all, in order, and return one result for each: None when confirmed, else its error.
 
-        Never raises for what the broker or the network does; every message has `confirm_timeout` seconds
-        from the moment its slice is handed over.
+        Never raises for what the broker or the network does, only ``ValueError`` for a message that cannot be
+        written (too large, key or id too long; what came before it may be published). Every message has
+        `confirm_timeout` seconds from the moment its slice is handed over.
         """
         results: list[PublishResult] = []
         under_way: deque[_Slice] = deque()

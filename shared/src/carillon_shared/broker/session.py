@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from carillon_shared.broker.consumer import Subscription
-from carillon_shared.broker.errors import NotConnectedError
+from carillon_shared.broker.errors import BrokerError
 from carillon_shared.broker.link import Link, Purpose
 from carillon_shared.broker.live import LiveSubscription
 from carillon_shared.broker.publisher import Publisher
@@ -89,10 +89,13 @@ class BrokerSession:
         await asyncio.gather(*(link.wait_connected() for link in self._links.values()))
 
     async def ready(self) -> None:
-        """Probe of a readiness check. Raises `NotConnectedError` while a connection is away."""
+        """Probe of a readiness check. Raises `BrokerError` while a connection or a queue is not there."""
         away = [purpose for purpose, link in self._links.items() if not link.connected]
         if away:
-            raise NotConnectedError("-", f"no connection to {' and '.join(away)}")
+            raise BrokerError(f"no connection to {' and '.join(away)}")
+        idle = [subscription.queue for subscription in self._subscriptions if not subscription.ready]
+        if idle:
+            raise BrokerError(f"not consuming from {', '.join(idle)}")
 
     async def start(self) -> None:
         """Begin connecting, in the background. Does not wait for the broker."""
