@@ -11,7 +11,7 @@ _UNITS = {
     "d": Decimal(86_400),
     "w": Decimal(604_800),
 }
-_WRITTEN = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d|w)")
+_WRITTEN = re.compile(r"(\d{1,12}(?:\.\d{1,3})?)(ms|s|m|h|d|w)")
 MAX_SECONDS = 10 * 366 * 86_400.0
 """Ten years; a longer time is a mistake."""
 
