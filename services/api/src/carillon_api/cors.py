@@ -1,4 +1,4 @@
-"""Calls from other origins: recipient routes, exact origins of the tenant, no wildcard (WHATWG Fetch, 3.2)."""
+"""Calls from other origins: recipient routes, exact origins of the tenant, never `*` (WHATWG Fetch, 3.2)."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
