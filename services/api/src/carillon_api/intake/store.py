@@ -85,7 +85,7 @@ class PostgresEventStore:
             await self._pool.release(connection)
 
     async def _connected(self) -> "PoolConnectionProxy[asyncpg.Record]":
-        if self._connection is not None and self._connection.is_closed():
+        if self._connection is not None and _is_lost(self._connection):
             await self.close()
         if self._connection is None:
             try:
@@ -96,9 +96,18 @@ class PostgresEventStore:
 
     async def _settle(self, error: Exception) -> None:
         """After an error that says nothing about the rows, start over on another connection."""
-        if self._connection is not None and not isinstance(error, asyncpg.PostgresError):
+        if self._connection is None or isinstance(error, asyncpg.PostgresError):
+            return
+        if not _is_lost(self._connection):
             self._connection.terminate()
-            await self.close()
+        await self.close()
+
+
+def _is_lost(connection: "PoolConnectionProxy[asyncpg.Record]") -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # it was closed by the server, and the pool has taken it back already
+        return True
 
 
 def _classified(error: Exception) -> StoreError | None:
