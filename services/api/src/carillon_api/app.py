@@ -18,6 +18,7 @@ from carillon_api.inbox.routes import router as inbox_router
 from carillon_api.intake.hot_route import HotRoute
 from carillon_api.intake.routes import router as intake_router
 from carillon_api.links import router as links_router
+from carillon_api.operators.routes import router as operators_router
 from carillon_api.pages.routes import router as pages_router
 from carillon_api.parts import open_services
 from carillon_api.preferences.routes import router as preferences_router
@@ -45,6 +46,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     stream_router,
     inbox_router,
     signals_router,
+    operators_router,
     pages_router,
     links_router,
 )
