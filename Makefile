@@ -16,6 +16,18 @@ help: ## Show what can be made.
 setup: .tools/bin/uv ## Install everything into .venv, exactly as locked.
 	@$(UV) sync --quiet --locked
 
+.PHONY: demo
+demo: setup ## Start everything in the background, send real events, show each arriving.
+	@./carillon demo
+
+.PHONY: up
+up: setup ## Start everything here, with all its logs, until Ctrl-C.
+	@./carillon up
+
+.PHONY: down
+down: setup ## End what `make demo` or `make up` started; data is kept.
+	@./carillon down
+
 .PHONY: lint
 lint: setup ## Check style, types and import rules.
 	@$(RUN)ruff check .

@@ -1,0 +1,44 @@
+"""Wires the commands together."""
+
+import typer
+
+from carillon_cli.commands import (
+    dead_letters,
+    deliveries,
+    demo,
+    doctor,
+    events,
+    keys,
+    migrations,
+    platform,
+    registry,
+    sending,
+    tailing,
+    topology,
+)
+
+app = typer.Typer(
+    help="Carillon: event-driven notifications over e-mail, WhatsApp and an in-app feed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.command("up")(platform.up)
+app.command("down")(platform.down)
+app.command("status")(platform.status)
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+app.command("send")(sending.send)
+app.command("tail")(tailing.tail)
+
+for _name, _group in {
+    "events": events.app,
+    "deliveries": deliveries.app,
+    "dead-letters": dead_letters.app,
+    "registry": registry.app,
+    "keys": keys.app,
+    "topology": topology.app,
+    "db": migrations.app,
+}.items():
+    app.add_typer(_group, name=_name)
