@@ -22,11 +22,12 @@ PREFIX = "CARILLON_"
 WIDTH = 110
 
 INTRODUCTION = """\
-Every setting of every process of Carillon, with its default. This file is made from the code, and a test holds
-it there. None has to be set for `carillon up`, `make demo` or `docker compose up`: they make their own secrets.
-With CARILLON_DATABASE_URL and CARILLON_BROKER_URL set, `carillon up` uses those servers and starts none.
-Processes read variables only, never this file. Wrong values end a start with one line for each problem.
-Except by the mock providers, a secret can be in a file: CARILLON_API_KEY_PEPPER_FILE=/run/secrets/pepper."""
+Every setting of every process of Carillon, with its default. This file is made from the code, and a test
+holds it there. None has to be set for `carillon up`, `make demo` or `docker compose up`: they make their
+own secrets. With CARILLON_DATABASE_URL and CARILLON_BROKER_URL set, `carillon up` uses those servers and
+starts none. Processes read variables only, never this file. Wrong values end a start with one line for each
+problem. Except by the mock providers, a secret can be in a file:
+CARILLON_API_KEY_PEPPER_FILE=/run/secrets/pepper"""
 
 HEADINGS = {
     "carillon_shared": "Every service",
