@@ -9,8 +9,9 @@ from uuid import UUID
 import asyncpg
 from carillon_dispatcher.planning.rows import Verdict
 from carillon_dispatcher.planning.store import PlanStore
-from carillon_shared.broker import NotConnectedError, Outgoing, PublishResult
-from carillon_shared.contracts.messages import WorkChunk
+from carillon_shared.broker import Incoming, NotConnectedError, Outgoing, PublishResult
+from carillon_shared.consumer import Received
+from carillon_shared.contracts.messages import EventAccepted, Message, WorkChunk
 from carillon_shared.db.pool import Pool
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
@@ -195,6 +196,7 @@ class RecordingPublisher:
     """Takes messages as the broker would; `away` makes it lose them."""
 
     published: list[Outgoing] = field(default_factory=list)
+    calls: int = 0
     away: bool = False
 
     @property
@@ -204,6 +206,7 @@ class RecordingPublisher:
 
     async def publish_many(self, outgoings: Sequence[Outgoing]) -> list[PublishResult]:
         """Take all or none."""
+        self.calls += 1
         if self.away:
             return [NotConnectedError(outgoing.message_id, "away") for outgoing in outgoings]
         self.published += outgoings
@@ -216,3 +219,30 @@ class RecordingPublisher:
     def delivery_ids(self) -> list[UUID]:
         """Return every delivery id that was published, as often as it was."""
         return [delivery for chunk in self.chunks() for delivery in chunk.delivery_ids]
+
+
+def received(*messages: Message) -> list[Received]:
+    """Return these messages as a handler gets them."""
+    return [
+        Received(
+            message,
+            Incoming(
+                body=b"",
+                type=message.TYPE,
+                message_id=str(tag),
+                headers={},
+                exchange="",
+                routing_key="",
+                redelivered=False,
+                published_at=None,
+                delivery_tag=tag,
+                generation=1,
+            ),
+        )
+        for tag, message in enumerate(messages, start=1)
+    ]
+
+
+def accepted(event: UUID, *, lane: Lane = Lane.NORMAL) -> EventAccepted:
+    """Return the message that announces an event."""
+    return EventAccepted(event_id=event, tenant="acme", event_type=TYPE, lane=lane)
