@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 
 from carillon_api.cors import RecipientCors
 from carillon_api.deliveries.routes import router as deliveries_router
-from carillon_api.description import DESCRIPTION, TAGS, describe
+from carillon_api.description import DESCRIPTION, TAGS, describe, operation_id
 from carillon_api.errors import add_error_handlers
 from carillon_api.events.routes import router as events_router
 from carillon_api.inbox.routes import router as inbox_router
@@ -80,6 +80,7 @@ def make_app() -> FastAPI:
         description=DESCRIPTION,
         openapi_tags=TAGS,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
         separate_input_output_schemas=False,
     )
     for router in ROUTERS:

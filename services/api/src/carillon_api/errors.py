@@ -123,7 +123,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
-    for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         app.add_exception_handler(kind, _answer_failure)
     app.add_exception_handler(Exception, _answer_unexpected)
 

@@ -28,4 +28,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # The driver's own word for a connection or pool that was closed under the caller.
         return "clos" in str(error) or "released" in str(error)
+    if isinstance(error, asyncpg.InternalClientError):
+        # The server ended the connection at the moment when a statement was handed to it.
+        return "cannot switch to state" in str(error)
     return isinstance(error, _TRANSIENT)

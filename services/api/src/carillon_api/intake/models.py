@@ -94,7 +94,6 @@ class EventBody(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        title="Event",
         json_schema_extra={"examples": [EXAMPLE]},
     )
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from carillon_api.intake.models import EXAMPLE, EventBody
 from carillon_api.problem_responses import ProblemDocument, problems
 
-_SCHEMA = {"$ref": "#/components/schemas/Event"}
+_SCHEMA = {"$ref": "#/components/schemas/EventBody"}
 _CLOUDEVENT = {
     "specversion": "1.0",
     "type": "ticket.status_changed",

@@ -16,7 +16,7 @@ from carillon_api.intake.service import Answer
 from carillon_api.request_notes import note
 from carillon_api.services import services_of
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["Events"])
 
 
 # The body is read here and not by FastAPI: five forms of it share this route, and the limits on its size hold

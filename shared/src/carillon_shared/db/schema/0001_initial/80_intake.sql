@@ -165,9 +165,11 @@ BEGIN
                    WHERE e.id = event AND e.tenant_id = tenant AND e.status = 'cancelled') THEN
         RETURN NULL;
     END IF;
-    SELECT max(p.id) INTO highest FROM (
-        SELECT d.id FROM carillon.deliveries d
-        WHERE d.id > lowest AND d.id <= highest AND d.event_id = event ORDER BY d.id LIMIT batch) AS p;
+    highest := (
+        SELECT p.id FROM (
+            SELECT d.id FROM carillon.deliveries d
+            WHERE d.id > lowest AND d.id <= highest AND d.event_id = event ORDER BY d.id LIMIT batch) AS p
+        ORDER BY p.id DESC LIMIT 1);
     WITH stopped AS (
         UPDATE carillon.deliveries d
         SET status = 'cancelled', reason = 'cancelled', hold_reason = NULL, next_attempt_at = NULL, updated_at = now()
