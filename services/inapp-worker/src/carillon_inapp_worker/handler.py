@@ -6,13 +6,13 @@ from uuid import UUID, uuid4
 import structlog
 from carillon_shared.broker.errors import PublishError
 from carillon_shared.broker.outgoing import live
-from carillon_shared.broker.publisher import Publisher
 from carillon_shared.consumer.handling import Received
 from carillon_shared.consumer.settlement import Ack, DeadLetter, Settlement
 from carillon_shared.content import ContentError, RenderedInapp, RenderPlan, render_inapp
 from carillon_shared.contracts.messages import WorkChunk
 from carillon_shared.delivery.aftermath import Buried, errands_of
 from carillon_shared.delivery.catalogue import Catalogue
+from carillon_shared.delivery.engine import Publishing
 from carillon_shared.delivery.work import Chunk
 from carillon_shared.domain.delivery import LeasedDelivery, Recipient
 from carillon_shared.lifecycle import CrashPoint, crash_point
@@ -30,7 +30,7 @@ WRITE_SIZE = 500
 class FeedHandler:
     """Handles work chunks of the in-app channel. Everything in it bears being done twice."""
 
-    def __init__(self, *, feed: FeedStore, catalogue: Catalogue, publisher: Publisher) -> None:
+    def __init__(self, *, feed: FeedStore, catalogue: Catalogue, publisher: Publishing) -> None:
         self._feed = feed
         self._catalogue = catalogue
         self._publisher = publisher
@@ -67,7 +67,7 @@ class FeedHandler:
         for chunk in chunks:
             render = RenderPlan(render_inapp)
             for delivery in chunk.message.delivery_ids:
-                recipient = recipients.get(delivery)
+                recipient = recipients.pop(delivery, None)  # named twice in a batch, it is rendered once
                 if recipient is not None:
                     _render_one(render, _delivery(chunk, delivery, recipient), chunk, drafts, failures)
         return drafts, failures
