@@ -1,6 +1,11 @@
 -- What workers do to deliveries. Every write to a leased delivery names its token. Ids come with their lowest and
--- highest, so that partitions are pruned. Sequential scans and hash joins are off here: these statements touch a few
--- rows by key, and a plan made while a table was still empty must not scan it once it is full.
+-- highest, so that partitions are pruned when a statement starts.
+--
+-- `lease` and `settle` run for every wave, so they are planned once a session (planning takes longer than leasing ten
+-- rows), and a plan must be right for any number of rows, in new tables and full ones, whatever the statistics say.
+-- So their shape leaves the planner little choice: deliveries are found by `= ANY`, everything else is looked up by
+-- key, one row at a time (OFFSET 0 keeps a lookup apart), and where two sets of equal size meet in `settle` it is by
+-- hash. Sequential scans are off: a plan made while a table was empty must not scan it once it is full.
 
 -- What a worker may do with a delivery that a message asks it to send. `for_attempt` is the attempt the message is for.
 --   leased: send it now     early: its time has not come     stale: somebody else did this already
@@ -22,6 +27,12 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     END
 $$;
 
+-- First and last id that an event of these deliveries can have: both begin with the moment of its acceptance.
+CREATE FUNCTION carillon.event_bound(delivery uuid, digit text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (substr(replace(delivery::text, '-', ''), 1, 12) || repeat(digit, 20))::uuid
+$$;
+
 -- Lease deliveries for sending. A row that another session holds, or that does not exist, is left out of the answer.
 -- Asking twice with one token gives the same answer.
 CREATE FUNCTION carillon.lease(
@@ -32,61 +43,76 @@ RETURNS TABLE (
     first_attempt_at timestamptz, subscriber_id text, subscriber_number bigint, email text, phone text, locale text,
     time_zone text, attributes jsonb)
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
+DECLARE
+    first_event uuid := carillon.event_bound(lowest, '0');
+    last_event uuid := carillon.event_bound(highest, 'f');
 BEGIN
     RETURN QUERY
-    WITH asked AS (
-        SELECT a.id, a.for_attempt FROM unnest(wanted, for_attempts) AS a(id, for_attempt)
-    ), held AS (
-        SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.status, d.attempt, d.lease_token,
-               d.next_attempt_at, asked.for_attempt
-        FROM asked JOIN carillon.deliveries d ON d.id = asked.id
-        WHERE d.id BETWEEN lowest AND highest
+    WITH held AS MATERIALIZED (
+        SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.status, d.attempt, d.budget_start, d.unknowns,
+               d.lease_token, d.first_attempt_at, d.next_attempt_at,
+               for_attempts[array_position(wanted, d.id)] AS for_attempt
+        FROM carillon.deliveries d
+        WHERE d.id = ANY (wanted) AND d.id BETWEEN lowest AND highest
         ORDER BY d.id
         FOR UPDATE OF d SKIP LOCKED
-    ), judged AS (
+    ), judged AS MATERIALIZED (
         SELECT h.*, s.id AS subscriber_id, s.email, s.phone, s.locale, s.time_zone, s.attributes, rule.skip,
                CASE WHEN h.lease_token = new_token AND h.status = 'sending' THEN 'leased'
                     ELSE carillon.work_verdict(h.status, h.attempt, h.for_attempt, e.cancelled_at, e.expires_at,
                                                h.next_attempt_at, rule.skip) END AS verdict
         FROM held h
-        JOIN carillon.events e ON e.id = h.event_id
-        JOIN carillon.tenants t ON t.id = h.tenant_id
-        JOIN carillon.subscribers s ON s.tenant_id = h.tenant_id AND s.number = h.subscriber
-        LEFT JOIN carillon.event_types y ON y.tenant_id = h.tenant_id AND y.name = e.type
-        LEFT JOIN carillon.preferences p ON p.tenant_id = h.tenant_id AND p.subscriber = h.subscriber
+        CROSS JOIN LATERAL (
+            SELECT v.* FROM carillon.events v
+            WHERE v.id = h.event_id AND v.id BETWEEN first_event AND last_event OFFSET 0) AS e
+        CROSS JOIN LATERAL (
+            SELECT v.* FROM carillon.tenants v WHERE v.id = h.tenant_id OFFSET 0) AS t
+        CROSS JOIN LATERAL (
+            SELECT v.* FROM carillon.subscribers v
+            WHERE v.tenant_id = h.tenant_id AND v.number = h.subscriber OFFSET 0) AS s
+        LEFT JOIN LATERAL (
+            SELECT v.mandatory FROM carillon.event_types v
+            WHERE v.tenant_id = h.tenant_id AND v.name = e.type OFFSET 0) AS y ON true
+        LEFT JOIN LATERAL (
+            SELECT v.document FROM carillon.preferences v
+            WHERE v.tenant_id = h.tenant_id AND v.subscriber = h.subscriber OFFSET 0) AS p ON true
         CROSS JOIN LATERAL (SELECT carillon.skip_reason(
             false, false, s.registered, h.channel = ANY (t.disabled_channels),
             carillon.has_address(h.channel, s.email, s.phone), coalesce(y.mandatory, false),
             carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
-    ), changed AS (
+    ), leased AS (
         UPDATE carillon.deliveries d
-        SET status = CASE j.verdict WHEN 'leased' THEN 'sending' ELSE j.verdict END::carillon.delivery_status,
-            reason = CASE j.verdict WHEN 'leased' THEN NULL WHEN 'skipped' THEN j.skip
-                                    ELSE j.verdict::carillon.reason END,
-            attempt = CASE j.verdict WHEN 'leased' THEN j.for_attempt ELSE d.attempt END,
-            lease_token = CASE j.verdict WHEN 'leased' THEN new_token ELSE d.lease_token END,
-            first_attempt_at = CASE j.verdict WHEN 'leased' THEN coalesce(d.first_attempt_at, now())
-                                              ELSE d.first_attempt_at END,
+        SET status = 'sending', reason = NULL, attempt = for_attempts[array_position(wanted, d.id)],
+            lease_token = new_token, first_attempt_at = coalesce(d.first_attempt_at, now()), updated_at = now()
+        WHERE d.id = ANY (ARRAY(SELECT j.id FROM judged j WHERE j.verdict = 'leased'))
+          AND d.id BETWEEN lowest AND highest
+    ), over AS (
+        SELECT j.id, j.verdict, j.skip FROM judged j WHERE j.verdict IN ('cancelled', 'expired', 'skipped')
+    ), ended AS (
+        UPDATE carillon.deliveries d
+        SET status = o.verdict::carillon.delivery_status,
+            reason = CASE o.verdict WHEN 'skipped' THEN o.skip ELSE o.verdict::carillon.reason END,
             updated_at = now()
-        FROM judged j
-        WHERE d.id = j.id AND d.id BETWEEN lowest AND highest
-          AND j.verdict IN ('leased', 'cancelled', 'expired', 'skipped')
-        RETURNING d.id, d.attempt, d.budget_start, d.unknowns, d.first_attempt_at, j.for_attempt, d.status
+        FROM over o
+        WHERE d.id = o.id AND d.id = ANY (ARRAY(SELECT o.id FROM over o)) AND d.id BETWEEN lowest AND highest
     ), lease_made AS (
         INSERT INTO carillon.leases (token, until, holder, delivery_ids)
-        SELECT new_token, now() + make_interval(secs => seconds), holder_name, array_agg(c.id)
-        FROM changed c WHERE c.status = 'sending' HAVING count(*) > 0
+        SELECT new_token, now() + make_interval(secs => seconds), holder_name, array_agg(j.id)
+        FROM judged j WHERE j.verdict = 'leased' HAVING count(*) > 0
         ON CONFLICT (token) DO NOTHING
     ), no_longer_due AS (
-        DELETE FROM carillon.due USING changed c WHERE due.delivery_id = c.id AND c.for_attempt > 1
+        DELETE FROM carillon.due
+        WHERE due.delivery_id = ANY (ARRAY(
+            SELECT j.id FROM judged j
+            WHERE j.for_attempt > 1 AND j.verdict IN ('leased', 'cancelled', 'expired', 'skipped')))
     )
-    SELECT j.id, j.verdict, coalesce(c.attempt, j.attempt), c.budget_start, c.unknowns,
-           extract(epoch FROM j.next_attempt_at - now())::double precision, c.first_attempt_at,
-           j.subscriber_id, j.subscriber, j.email, j.phone, j.locale, j.time_zone, j.attributes
-    FROM judged j LEFT JOIN changed c ON c.id = j.id
-    ORDER BY j.id;
+    SELECT j.id, j.verdict, CASE j.verdict WHEN 'leased' THEN j.for_attempt ELSE j.attempt END, j.budget_start,
+           j.unknowns, extract(epoch FROM j.next_attempt_at - now())::double precision,
+           coalesce(j.first_attempt_at, now()), j.subscriber_id, j.subscriber, j.email, j.phone, j.locale,
+           j.time_zone, j.attributes
+    FROM judged j;
 END $$;
 
 -- Write down how attempts ended. Returns every given delivery whose state is ours to act on: settled now, or
@@ -99,33 +125,43 @@ CREATE FUNCTION carillon.settle(
     lowest uuid, highest uuid, finished_tokens bigint[])
 RETURNS TABLE (id uuid, status carillon.delivery_status)
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
+DECLARE
+    first_event uuid := carillon.event_bound(lowest, '0');
+    last_event uuid := carillon.event_bound(highest, 'f');
+    stopped uuid[];
 BEGIN
+    IF new_statuses && ARRAY['retrying', 'held'] THEN
+        stopped := ARRAY(
+            SELECT d.id FROM carillon.deliveries d
+            WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest
+              AND (SELECT e.cancelled_at FROM carillon.events e
+                   WHERE e.id = d.event_id AND e.id BETWEEN first_event AND last_event) IS NOT NULL);
+    END IF;
+
     WITH ended AS (
-        SELECT * FROM unnest(ids, tokens, new_statuses, reasons, hold_reasons, delays, provider_ids, outcomes, codes,
+        SELECT *, CASE WHEN s.new_status IN ('retrying', 'held') AND s.id = ANY (stopped) THEN 'cancelled'
+                       ELSE s.new_status END AS final
+        FROM unnest(ids, tokens, new_statuses, reasons, hold_reasons, delays, provider_ids, outcomes, codes,
                              errors, stacks, started_ago, took, event_types)
             AS s(id, token, new_status, reason, hold_reason, delay, provider_id, outcome, code, error, stack,
                  started_ago, took, event_type)
     ), changed AS (
         UPDATE carillon.deliveries d
-        SET status = final.status::carillon.delivery_status,
-            reason = CASE final.status WHEN 'cancelled' THEN 'cancelled' ELSE s.reason END::carillon.reason,
-            hold_reason = CASE final.status WHEN 'held' THEN s.hold_reason END::carillon.hold_reason,
-            attempt = d.attempt - CASE final.status WHEN 'held' THEN 1 ELSE 0 END,
-            unknowns = d.unknowns + CASE final.status WHEN 'unknown' THEN 1 ELSE 0 END,
-            next_attempt_at = CASE WHEN final.status IN ('retrying', 'held')
+        SET status = s.final::carillon.delivery_status,
+            reason = CASE s.final WHEN 'cancelled' THEN 'cancelled' ELSE s.reason END::carillon.reason,
+            hold_reason = CASE s.final WHEN 'held' THEN s.hold_reason END::carillon.hold_reason,
+            attempt = d.attempt - CASE s.final WHEN 'held' THEN 1 ELSE 0 END,
+            unknowns = d.unknowns + CASE s.final WHEN 'unknown' THEN 1 ELSE 0 END,
+            next_attempt_at = CASE WHEN s.final IN ('retrying', 'held')
                                    THEN now() + make_interval(secs => s.delay) END,
             provider = provider_name,
             provider_id = coalesce(s.provider_id, d.provider_id),
             updated_at = now()
         FROM ended s
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN s.new_status IN ('retrying', 'held') AND EXISTS (
-                            SELECT FROM carillon.deliveries o JOIN carillon.events e ON e.id = o.event_id
-                            WHERE o.id = s.id AND e.cancelled_at IS NOT NULL)
-                        THEN 'cancelled' ELSE s.new_status END AS status) AS final
-        WHERE d.id = s.id AND d.id BETWEEN lowest AND highest
+        WHERE d.id = s.id AND d.id = ANY (ids) AND d.id BETWEEN lowest AND highest
           AND d.lease_token = s.token AND d.status IN ('sending', 'unknown')
         RETURNING d.id, d.tenant_id, d.channel, d.status, d.attempt, d.next_attempt_at, d.reason, s.outcome, s.code,
                   s.error, s.stack, s.started_ago, s.took, s.event_type
@@ -165,7 +201,7 @@ BEGIN
     SELECT d.id, d.status
     FROM unnest(ids, tokens, new_statuses) AS s(id, token, new_status)
     JOIN carillon.deliveries d ON d.id = s.id AND d.lease_token = s.token
-    WHERE d.id BETWEEN lowest AND highest AND d.status <> 'sending'
+    WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status <> 'sending'
       AND (d.status <> 'unknown' OR s.new_status = 'unknown');
 END $$;
 

@@ -116,6 +116,7 @@ BEGIN
         EXECUTE format('GRANT EXECUTE ON FUNCTION
             carillon.work_verdict(carillon.delivery_status, smallint, smallint, timestamptz, timestamptz, timestamptz,
                 carillon.reason),
+            carillon.event_bound(uuid, text),
             carillon.settle(uuid[], bigint[], text[], text[], text[], double precision[], text[], text[], text[], text[],
                 text[], double precision[], double precision[], text[], text, uuid, uuid, bigint[]),
             carillon.lease(uuid[], smallint[], uuid, uuid, bigint, text, double precision),
