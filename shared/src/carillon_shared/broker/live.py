@@ -13,8 +13,9 @@ from carillon_shared.broker.deliveries import DeliveryChannel
 from carillon_shared.broker.incoming import Incoming
 from carillon_shared.broker.link import Link
 from carillon_shared.telemetry import metrics
+from carillon_shared.topology.carillon import LIVE
 
-_LABEL = "carillon.live"
+_LABEL = LIVE.name  # of metrics: the replicas' own queues have names without end
 _RPC_SECONDS = 10.0
 
 

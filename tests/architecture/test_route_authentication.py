@@ -1,0 +1,106 @@
+"""Nobody gets anything from the API without a credential, but for what is listed here."""
+
+from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx2
+import pytest
+from carillon_api.app import ROUTERS, make_app
+from carillon_shared.domain.channels import Channel
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Route
+
+PUBLIC = {
+    "/",
+    "/demo",
+    "/demo/{name}",
+    "/docs",
+    "/docs/oauth2-redirect",
+    "/openapi.json",
+    "/livez",
+    "/readyz",
+    "/metrics",
+}
+"""Pages, descriptions and probes: the same for everybody, and nothing of any tenant."""
+
+CREDENTIALS = {
+    "none": None,
+    "an empty one": "",
+    "another scheme": "Basic dTpw",
+    "no key after the scheme": "Bearer ",
+    "an unknown key": "Bearer ck_0000000000000000_secret",
+    "a token nobody signed": "Bearer e30.e30.e30",
+}
+
+
+def _routes(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Return (method, path) of every route; included routers are kept whole by FastAPI."""
+    for route in routes:
+        inner: Any = getattr(route, "original_router", None)
+        if inner is not None:
+            yield from _routes(inner.routes, prefix + route.include_context.prefix)  # type: ignore[attr-defined]  # of FastAPI's own class
+        else:
+            assert isinstance(route, Route), f"{route!r} is of a kind this test does not know"
+            yield from ((method, prefix + route.path) for method in sorted(route.methods or ()))
+
+
+class _Nobody:
+    """Knows no credential."""
+
+    async def authenticate(self, _credential: str) -> None:
+        return None
+
+
+def _app() -> FastAPI:
+    """Return the application with nothing behind it but the parts that look at credentials."""
+    app = make_app()
+    app.state.services = SimpleNamespace(api_keys=_Nobody(), subscriber_tokens=_Nobody())
+    return app
+
+
+ROUTES = sorted(set(_routes(make_app().routes)))
+PRIVATE = [(method, path) for method, path in ROUTES if path not in PUBLIC]
+
+
+def test_every_route_is_seen_here() -> None:
+    described = {
+        (method.upper(), path) for path, item in make_app().openapi()["paths"].items() for method in item
+    }
+    assert described - set(ROUTES) == set()
+    assert len(PRIVATE) >= sum(len(router.routes) for router in ROUTERS) - len(PUBLIC)
+
+
+def test_every_public_route_exists_and_only_reads() -> None:
+    assert {path for _, path in ROUTES} >= PUBLIC
+    assert {method for method, path in ROUTES if path in PUBLIC} <= {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS.values(), ids=CREDENTIALS)
+async def test_every_other_route_answers_401(credential: str | None) -> None:
+    transport = httpx2.ASGITransport(app=_app())
+    headers = {} if credential is None else {"Authorization": credential}
+    answered = {}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api.test", headers=headers) as http:
+        for method, path in PRIVATE:
+            response = await http.request(method, _filled(path))
+            answered[method, path] = response.status_code
+            assert response.headers.get("www-authenticate", "").startswith("Bearer"), (method, path)
+    assert {route: status for route, status in answered.items() if status != 401} == {}
+
+
+def test_every_described_route_names_its_kind_of_credential() -> None:
+    document = make_app().openapi()
+    assert set(document["components"]["securitySchemes"]) == {"ApiKey", "SubscriberToken"}
+    bare = [
+        (method, path)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if path not in PUBLIC and not operation.get("security")
+    ]
+    assert bare == []
+
+
+def _filled(path: str) -> str:
+    """Return an address that the route takes: path parameters are checked before a caller is."""
+    return path.replace("{channel}", Channel.EMAIL).replace("{", "").replace("}", "")
