@@ -1,5 +1,6 @@
 """A thin client of the HTTP API that turns its problems into sentences."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -19,7 +20,7 @@ class ProblemError(CommandError):
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         self.status = status
         self.problem = problem
-        super().__init__(_sentence(status, problem))
+        super().__init__(sentence_of(status, problem))
 
 
 class MissingError(ProblemError, NothingMatchedError):
@@ -110,7 +111,8 @@ def problem_of(reply: httpx2.Response) -> ProblemError:
     return kind(reply.status_code, problem)
 
 
-def _sentence(status: int, problem: dict[str, Any]) -> str:
+def sentence_of(status: int, problem: Mapping[str, Any]) -> str:
+    """Return a problem document as text: one sentence, and a line for each fault."""
     title = str(problem.get("title") or f"The API answered with status {status}.")
     parts = [title, str(problem.get("detail") or "")]
     for fault in problem.get("errors") or ():

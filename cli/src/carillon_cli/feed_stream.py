@@ -1,8 +1,9 @@
 """A person's event stream, followed over lost connections and expired tokens."""
 
 import asyncio
+import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import httpx2
 from httpx2 import EventSource, ServerSentEvent
@@ -37,7 +38,7 @@ class FeedStream:
         self._failures = 0
         self._transport = transport
 
-    async def frames(self) -> AsyncIterator[ServerSentEvent]:
+    async def frames(self) -> AsyncGenerator[ServerSentEvent]:
         """Yield frames for ever, opening the stream anew whenever it ends.
 
         Raises:
@@ -45,9 +46,10 @@ class FeedStream:
         """
         while True:
             try:
-                async for frame in self._once():
-                    self._failures = 0
-                    yield frame
+                async with contextlib.aclosing(self._once()) as opened:
+                    async for frame in opened:
+                        self._failures = 0
+                        yield frame
             except httpx2.TransportError:
                 self._failures += 1
             except ProblemError as error:
@@ -57,7 +59,7 @@ class FeedStream:
                     raise
             await asyncio.sleep(self._next_pause())
 
-    async def _once(self) -> AsyncIterator[ServerSentEvent]:
+    async def _once(self) -> AsyncGenerator[ServerSentEvent]:
         headers = {"Authorization": f"Bearer {await self._valid_token()}", "Accept": "text/event-stream"}
         if self._last_event_id is not None:
             headers["Last-Event-ID"] = self._last_event_id

@@ -1,6 +1,5 @@
 """What `carillon doctor` looks at; each finding says what is so, and how to mend what is wrong."""
 
-import asyncio
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,14 +10,12 @@ from carillon_local import docker_engine, launcher
 from carillon_local.apt import can_install
 from carillon_local.launcher import Status
 from carillon_local.rabbitmq_install import find_scripts
-from carillon_shared.broker.admin import BrokerUnreachableError
-from carillon_shared.broker.drift import check as find_drift
-from carillon_shared.broker.errors import BrokerError
-from carillon_shared.db.migrate import is_current, wait_until_reachable
 
+from carillon_cli.broker_topology import find_drifts
 from carillon_cli.connection import find_access
-from carillon_cli.failures import CommandError, describe
+from carillon_cli.failures import CommandError
 from carillon_cli.recorded import broker_url, management_url, owner_database_url
+from carillon_cli.schema import check_current
 from carillon_cli.settings import CliSettings, cli_settings
 
 _SECONDS = 5.0
@@ -124,15 +121,11 @@ def _api(settings: CliSettings, checkout: Path) -> Finding:
 
 
 def _database(settings: CliSettings, checkout: Path) -> Finding:
-    async def current(url: str) -> bool:
-        await wait_until_reachable(url, seconds=_SECONDS)
-        return await is_current(url)
-
     try:
-        fine = asyncio.run(current(owner_database_url(settings, checkout)))
-    except (CommandError, OSError, TimeoutError) as error:
-        detail = f"does not answer ({describe(error)})"
-        return Finding("The database", fine=False, detail=detail, mend="See .carillon/logs/postgres.log.")
+        fine = check_current(owner_database_url(settings, checkout), wait=_SECONDS)
+    except CommandError as error:
+        log = "See .carillon/logs/postgres.log."
+        return Finding("The database", fine=False, detail=f"cannot be looked at: {error}", mend=log)
     if fine:
         return Finding("The database", fine=True, detail="has this release's tables")
     return Finding(
@@ -142,13 +135,12 @@ def _database(settings: CliSettings, checkout: Path) -> Finding:
 
 def _topology(settings: CliSettings, checkout: Path) -> Finding:
     try:
-        url, management = broker_url(settings, checkout), management_url(settings, checkout)
-        drifts = asyncio.run(find_drift(url, management_url=management, wait=_SECONDS))
-    except BrokerUnreachableError as error:
-        mend = "See .carillon/logs/rabbitmq.log."
-        return Finding("The broker", fine=False, detail=f"does not answer ({error})", mend=mend)
-    except (CommandError, BrokerError) as error:
-        return Finding("The broker", fine=False, detail="cannot be looked at", mend=str(error))
+        drifts = find_drifts(
+            broker_url(settings, checkout), management_url=management_url(settings, checkout), wait=_SECONDS
+        )
+    except CommandError as error:
+        log = "See .carillon/logs/rabbitmq.log."
+        return Finding("The broker", fine=False, detail=f"cannot be looked at: {error}", mend=log)
     if drifts:
         detail = f"differs in {len(drifts)} places: {drifts[0]}"
         return Finding("The broker", fine=False, detail=detail, mend="Run `carillon topology check`.")

@@ -40,10 +40,11 @@ class PersonEntry(_Part):
     id: str
     roles: list[str] = Field(default_factory=list)
     topics: list[str] = Field(default_factory=list)
+    preferences: dict[str, Any] | None = None
 
     @property
     def body(self) -> dict[str, Any]:
-        """The registration without the name and the memberships."""
+        """The registration without the name, the memberships and the preferences."""
         return dict(self.model_extra or {})
 
 
@@ -132,6 +133,8 @@ async def _apply_person(api: Api, person: PersonEntry) -> Applied:
         await api.put(f"/v1/roles/{segment(role)}/members/{segment(person.id)}")
     for topic in person.topics:
         await api.put(f"/v1/topics/{segment(topic)}/subscribers/{segment(person.id)}")
+    if person.preferences is not None:
+        await api.put(f"{path}/preferences", person.preferences)
     return applied
 
 

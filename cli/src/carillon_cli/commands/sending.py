@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from carillon_cli.api import Api, ProblemError
+from carillon_cli.api import Api, ProblemError, sentence_of
 from carillon_cli.calling import with_api
 from carillon_cli.event_files import batches, content_type, read_events
 from carillon_cli.failures import CommandError
@@ -67,6 +67,6 @@ async def _send_batch(
 def _line(result: Mapping[str, Any]) -> str:
     problem = result.get("problem")
     if problem:
-        return f"refused    event {result['index']}: {problem.get('detail') or problem.get('title')}"
+        return f"refused    event {result['index']}: {sentence_of(int(problem.get('status', 0)), problem)}"
     word = "duplicate" if result.get("duplicate") else result["status"]
     return f"{word:<9}  {result['id']}"

@@ -1,5 +1,6 @@
 """`carillon tail`."""
 
+import contextlib
 import json
 from datetime import datetime
 from typing import Annotated, Any
@@ -28,11 +29,13 @@ def tail(
 
     async def follow(api: Api) -> None:
         shown = 0
-        async for frame in FeedStream(api, user, topics=wanted, last_event_id=last_event_id).frames():
-            print_line(_json_line(frame) if as_json else _line(frame))
-            shown += frame.event != "ready"
-            if shown == count:
-                return
+        stream = FeedStream(api, user, topics=wanted, last_event_id=last_event_id)
+        async with contextlib.aclosing(stream.frames()) as frames:
+            async for frame in frames:
+                print_line(_json_line(frame) if as_json else _line(frame))
+                shown += frame.event != "ready"
+                if shown == count:
+                    return
 
     try:
         with_api(follow)

@@ -1,21 +1,15 @@
 """`carillon topology`."""
 
-import asyncio
-import sys
-from collections.abc import Coroutine
+# ruff: noqa: PLC0415 - the broker's libraries take longer to load than most commands to run
+
 from dataclasses import asdict
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
-from carillon_shared.broker.admin import BrokerUnreachableError
-from carillon_shared.broker.declare import declare as declare_topology
-from carillon_shared.broker.drift import check as find_drift
-from carillon_shared.broker.errors import BrokerError
-from carillon_shared.telemetry.logging import configure_logging
 from carillon_shared.topology.carillon import carillon_topology
 
 from carillon_cli.connection import this_checkout
-from carillon_cli.failures import CommandError, NotReachableError
+from carillon_cli.failures import CommandError
 from carillon_cli.output import JsonFlag, print_json, print_line, print_rows
 from carillon_cli.recorded import broker_url, management_url
 from carillon_cli.settings import cli_settings
@@ -23,7 +17,6 @@ from carillon_cli.settings import cli_settings
 app = typer.Typer(help="The broker's exchanges and queues.", no_args_is_help=True)
 
 Wait = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the broker.")]
-T = TypeVar("T")
 
 
 @app.command()
@@ -49,11 +42,11 @@ def show(as_json: JsonFlag = False) -> None:
 @app.command()
 def check(wait: Wait = 10.0, as_json: JsonFlag = False) -> None:
     """Compare the broker with what Carillon declares; exit code 1 when they differ."""
+    from carillon_cli.broker_topology import find_drifts
+
     settings, checkout = cli_settings(), this_checkout()
-    drifts = _run(
-        find_drift(
-            broker_url(settings, checkout), management_url=management_url(settings, checkout), wait=wait
-        )
+    drifts = find_drifts(
+        broker_url(settings, checkout), management_url=management_url(settings, checkout), wait=wait
     )
     if as_json:
         print_json([asdict(drift) for drift in drifts])
@@ -69,20 +62,10 @@ def check(wait: Wait = 10.0, as_json: JsonFlag = False) -> None:
 @app.command()
 def declare(wait: Wait = 60.0, as_json: JsonFlag = False) -> None:
     """Create what is missing on the broker; may be repeated."""
-    _run(declare_topology(broker_url(cli_settings(), this_checkout()), wait=wait))
+    from carillon_cli.broker_topology import declare_topology
+
+    declare_topology(broker_url(cli_settings(), this_checkout()), wait=wait)
     if as_json:
         print_json({"declared": True})
     else:
         print_line("The topology is declared.")
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    configure_logging("topology", log_format="console", level="WARNING")
-    try:
-        return asyncio.run(work)
-    except BrokerUnreachableError as error:
-        raise NotReachableError(str(error)) from error
-    except BrokerError as error:
-        raise CommandError(f"{error}. `carillon topology check` lists what differs.") from error
-    finally:
-        sys.stderr.flush()

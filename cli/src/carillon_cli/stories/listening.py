@@ -68,11 +68,12 @@ class Listener:
 
     async def _listen(self) -> None:
         try:
-            async for frame in self._stream.frames():
-                heard = Heard(frame.event, json.loads(frame.data), time.monotonic())
-                async with self._news:
-                    self._heard.append(heard)
-                    self._news.notify_all()
+            async with contextlib.aclosing(self._stream.frames()) as frames:
+                async for frame in frames:
+                    heard = Heard(frame.event, json.loads(frame.data), time.monotonic())
+                    async with self._news:
+                        self._heard.append(heard)
+                        self._news.notify_all()
         finally:
             async with self._news:
                 self._news.notify_all()

@@ -126,7 +126,8 @@ class Stage:
         if event is None:
             return await self._missing(sent, "the event completes", None)
         total = event["progress"]["total"]
-        return Check("the event completes", True, f"{total} deliveries", sent.milliseconds())
+        detail = "its one delivery" if total == 1 else f"all {total} deliveries"
+        return Check("the event completes", passed=True, detail=detail, milliseconds=sent.milliseconds())
 
     async def deliveries(self, sent: Sent, **wanted: str | None) -> list[Record]:
         """Return deliveries of an event."""
