@@ -247,10 +247,10 @@ async def test_streams_end_cleanly_when_the_process_stops(person: Client, api: L
 
 
 async def test_a_stream_ends_with_its_token(tenant: Tenant, api: LiveApi) -> None:
-    person = await tenant.client(api).person("u-7", expires_in=1)
+    person = await tenant.client(api).person("u-7", expires_in=3)
     async with sse(person.url, token=person.credential) as stream:
         await _ready(stream)
-        [last] = await stream.until_end(seconds=5)
+        [last] = await stream.until_end(seconds=10)
         assert last.text.startswith("retry: ")
 
 

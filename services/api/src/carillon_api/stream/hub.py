@@ -17,6 +17,7 @@ from carillon_shared.telemetry import metrics
 from carillon_api.stream import frames
 from carillon_api.stream.catch_up import CatchUp
 from carillon_api.stream.connection import LiveStream, StreamRequest, chunk
+from carillon_api.stream.people import People
 from carillon_api.stream.registry import Streams
 from carillon_api.stream.stepping import Message, Send
 from carillon_api.stream.tails import Tails
@@ -64,6 +65,7 @@ class Hub:
 
     def __init__(self, pool: Pool, limits: StreamLimits) -> None:
         self.streams = Streams()
+        self.people = People(pool)
         self._limits = limits
         self._catch_up = CatchUp(pool)
         self._waiting: set[LiveStream] = set()

@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from carillon_api.authentication.callers import SubscriberToken
 from carillon_api.dependencies import current_subscriber, get_services, subscriber_scheme
-from carillon_api.errors import forbidden, unauthorized
+from carillon_api.errors import forbidden, not_found, unauthorized
 from carillon_api.inbox.models import Ticket
-from carillon_api.inbox.person import Caller, Parts, find_known
+from carillon_api.inbox.person import Caller, Parts
 from carillon_api.problem_responses import problems
 from carillon_api.services import Services
 from carillon_api.stream.connection import Person, StreamRequest
@@ -63,7 +63,9 @@ async def open_stream(
     last_event_id_again: Annotated[str | None, Query(alias="last_event_id", max_length=100)] = None,
 ) -> Response:
     """Stream your feed (Server-Sent Events). `Last-Event-ID` resumes after what you have."""
-    known = await find_known(services, caller)
+    known = await services.hub.people.find(caller.tenant_id, caller.subscriber)
+    if known is None:
+        raise not_found("subscriber")
     wanted = frozenset(filter(None, topics.split(",")))
     if not wanted <= known.topics | set(caller.topics):
         raise forbidden("You follow not all of these topics, and your token allows no others.")
