@@ -22,6 +22,7 @@ from carillon_cli.registry_file import apply, read_registry
 from carillon_cli.stories import STORIES, StoryResult, open_stage, play
 
 _SETTING_UP = 2  # starting and registering, beside the stories
+_INBOX_OF = "anna"
 
 
 def demo(
@@ -38,9 +39,9 @@ def demo(
         found = launcher.up(backend, detach=True, checkout=checkout, say=show.say)
         known = remember_platform(found, checkout)
         show.done()
-        results = asyncio.run(_tell(show, known, checkout / "examples", patience=patience))
+        results, token = asyncio.run(_tell(show, known, checkout / "examples", patience=patience))
     steps = commands(ApiAccess(known.api_url, known.api_key))
-    places = addresses(api_url=known.api_url, mock_url=known.mock_url or "")
+    places = addresses(api_url=known.api_url, mock_url=known.mock_url or "", inbox_token=token)
     if as_json:
         print_json(_as_json(found, results, seconds=time.monotonic() - began))
     show.end(results, commands=steps, addresses=places)
@@ -48,7 +49,10 @@ def demo(
         raise CommandError("The demo failed; `carillon doctor` looks for a cause.")
 
 
-async def _tell(show: DemoScreen, known: CliFile, examples: Path, *, patience: float) -> list[StoryResult]:
+async def _tell(
+    show: DemoScreen, known: CliFile, examples: Path, *, patience: float
+) -> tuple[list[StoryResult], str]:
+    """Register everything and play the stories; returns what they found and a token for somebody's inbox."""
     if known.mock_url is None:
         raise CommandError("The demo needs the mock providers, and this platform runs without them.")
     async with open_stage(
@@ -69,7 +73,8 @@ async def _tell(show: DemoScreen, known: CliFile, examples: Path, *, patience: f
             show.story(result, shows=story.shows)
             show.done()
             results.append(result)
-        return results
+        made = await stage.api.post(f"/v1/subscribers/{_INBOX_OF}/tokens", {})
+        return results, str(made["token"])
 
 
 def _as_json(found: Status, results: Sequence[StoryResult], *, seconds: float) -> dict[str, Any]:
