@@ -2,6 +2,7 @@
 
 import email
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
@@ -10,8 +11,10 @@ from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import parseaddr
 from typing import Any
+from uuid import UUID
 
 import pytest
+from carillon_email_worker.address import deliverable_address, validate_address, wire_address
 from carillon_email_worker.message import MailComposer, Sender
 from carillon_email_worker.mime import address_header, mail_bytes, plain_header, text_header
 from carillon_email_worker.providers.smtp import on_the_wire
@@ -20,6 +23,7 @@ from carillon_shared.content.scope import one_line
 from carillon_shared.domain.addresses import InvalidAddressError
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.delivery import LeasedDelivery
+from email_validator import EmailNotValidError
 from hypothesis import given
 from hypothesis import strategies as st
 from support.content_examples import BAT, TENANT, delivery
@@ -248,3 +252,56 @@ def test_composing_is_repeatable() -> None:
     first = composer()(one).content
     random.seed(5)
     assert composer()(one).content == first
+
+
+LOCAL_PARTS = st.one_of(
+    st.from_regex(r"[A-Za-z0-9_.+-]{1,70}", fullmatch=True),
+    st.text(alphabet="ab.Z'\"@ +ö", min_size=0, max_size=8),
+    st.sampled_from(["INFO", "Postmaster", "a" * 64, "a" * 65]),
+)
+LONG = f"{'a' * 60}."
+USUAL_DOMAINS = ["example.org", "EXAMPLE.org", "сайн.mn", "localhost", "a.test"]
+ODD_DOMAINS = ["[127.0.0.1]", "-a.org", "a..b", "", " a.org", f"{LONG * 3}org", f"{LONG * 4}org"]
+DOMAINS = st.sampled_from(USUAL_DOMAINS + ODD_DOMAINS)
+
+
+@given(local=LOCAL_PARTS, domain=DOMAINS)
+def test_the_quick_way_judges_an_address_as_the_long_way_does(local: str, domain: str) -> None:
+    address = f"{local}@{domain}"
+    assert judged(deliverable_address, address) == judged(
+        lambda a: wire_address(validate_address(a)), address
+    )
+
+
+def judged(way: Callable[[str], str], address: str) -> str | None:
+    try:
+        return way(address)
+    except EmailNotValidError:
+        return None
+
+
+def test_mails_of_one_event_share_what_is_not_the_recipients_own() -> None:
+    make = composer()
+    one = filled(h="<b>all</b>")
+    others = [replace(one, id=UUID(int=n), recipient=replace(BAT, email=f"p{n}@b.test")) for n in range(3)]
+    mails = [make(other) for other in others]
+    assert [mail.recipient for mail in mails] == ["p0@b.test", "p1@b.test", "p2@b.test"]
+    bodies = {mail.content.partition(b"\r\nMIME-Version")[2] for mail in mails}
+    assert len(bodies) == 1
+    assert all(str(other.id).encode() in mail.content for other, mail in zip(others, mails, strict=True))
+
+
+def test_what_mentions_the_recipient_is_theirs_alone() -> None:
+    make = composer()
+    content = {"subject": "s", "text": "Dear {{ subscriber.id }}"}
+    one = delivery(Channel.EMAIL, content, data={})
+    people = [replace(one, recipient=replace(BAT, id=f"person-{n}")) for n in range(4)]
+    texts = [make(person).content for person in people]
+    assert [f"Dear person-{n}".encode() in text for n, text in enumerate(texts)] == [True] * 4
+
+
+def test_a_newer_template_is_seen_at_once() -> None:
+    make = composer()
+    old = filled()
+    new = replace(old, templates={locale: CONTENT | {"text": "new"} for locale in old.templates})
+    assert [b"\r\nnew\r\n" in make(one).content for one in (old, old, new, new)] == [False, False, True, True]
