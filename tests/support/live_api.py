@@ -227,10 +227,12 @@ async def open_tenant(
     tenant_id = await pool.fetchval(
         "INSERT INTO carillon.tenants (slug, name) VALUES ($1, $1) RETURNING id", slug
     )
-    async with BrokerSession(broker_url, name=f"test-{slug}") as session:
-        await session.publisher.wait_connected()
-        yield Tenant(pool, tenant_id, slug, await make_key(pool, tenant_id), session)
-    await pool.close()
+    try:
+        async with BrokerSession(broker_url, name=f"test-{slug}") as session:
+            await session.publisher.wait_connected()
+            yield Tenant(pool, tenant_id, slug, await make_key(pool, tenant_id), session)
+    finally:
+        await pool.close()
 
 
 async def make_key(pool: Pool, tenant_id: int, *scopes: str) -> str:
