@@ -26,7 +26,7 @@ Every setting of every process of Carillon, with its default. This file is made 
 holds it there. None has to be set for `carillon up`, `make demo` or `docker compose up`: they make their
 own secrets. With CARILLON_DATABASE_URL and CARILLON_BROKER_URL set, `carillon up` uses those servers and
 starts none. Processes read variables only, never this file. Wrong values end a start with one line for each
-problem. Except by the mock providers, a secret can be in a file:
+problem. Each value can be in a file, as secrets should be:
 CARILLON_API_KEY_PEPPER_FILE=/run/secrets/pepper"""
 
 HEADINGS = {

@@ -37,7 +37,7 @@ def main() -> int:
     logging.basicConfig(level=logging.ERROR)
     try:
         settings = MockSettings()
-    except ValidationError as error:
+    except (ValidationError, OSError) as error:
         print(f"The settings are not valid: {error}", file=sys.stderr)
         return 2
     try:

@@ -1,13 +1,19 @@
 """Settings of the mock providers, read from ``CARILLON_MOCK_*`` variables."""
 
+import os
+from pathlib import Path
+from typing import Any, Final
+
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX: Final = "CARILLON_MOCK_"
 
 
 class MockSettings(BaseSettings):
     """Everything that can be set; the defaults suit a demo on one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="CARILLON_MOCK_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     host: str = Field("127.0.0.1", description="Address both servers listen on.")
     http_port: int = Field(8025, ge=0, le=65535, description="Page, JSON API, WhatsApp; 0 takes a free port.")
@@ -45,3 +51,23 @@ class MockSettings(BaseSettings):
 
     kept_records: int = Field(200_000, gt=0, description="Messages and attempts remembered, each.")
     kept_sources: int = Field(5_000, gt=0, description="Latest messages whose full source is kept.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Given values first, then variables, then the files that variables ending in ``_FILE`` name."""
+        del dotenv_settings, file_secret_settings
+        files = InitSettingsSource(settings_cls, init_kwargs=_from_files(settings_cls))
+        return init_settings, env_settings, files
+
+
+def _from_files(settings: type[BaseSettings]) -> dict[str, Any]:
+    """Return the fields that are given by files. Raises ``OSError`` for a file that cannot be read."""
+    paths = {name: os.environ.get(f"{PREFIX}{name.upper()}_FILE") for name in settings.model_fields}
+    return {name: Path(path).read_text(encoding="utf-8").strip() for name, path in paths.items() if path}

@@ -2,16 +2,27 @@
 
 import argparse
 import asyncio
-import os
 import sys
+
+from pydantic import Field, SecretStr
 
 from carillon_shared.broker.admin import BrokerUnreachableError
 from carillon_shared.broker.declare import declare
 from carillon_shared.broker.drift import check
 from carillon_shared.broker.errors import BrokerError
+from carillon_shared.settings import CarillonSettings, load_settings
 from carillon_shared.telemetry.logging import configure_logging
 
-_DONE, _FAILED, _WRONG_USE, _NOT_REACHABLE = 0, 1, 2, 3
+_DONE, _FAILED, _NOT_REACHABLE = 0, 1, 3
+
+
+class TopologySettings(CarillonSettings):
+    """Where the broker is."""
+
+    broker_url: SecretStr = Field(description="RabbitMQ: amqp:// or amqps://.")
+    broker_management_url: SecretStr | None = Field(
+        default=None, description="Its management API; its usual port when not set."
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,14 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="carillon_shared.broker", description=__doc__)
     parser.add_argument("action", choices=("declare", "check"))
     parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for the broker")
-    parser.add_argument("--management-url", default=os.environ.get("CARILLON_BROKER_MANAGEMENT_URL"))
+    parser.add_argument("--management-url", help="default: CARILLON_BROKER_MANAGEMENT_URL, or the usual port")
     options = parser.parse_args(arguments)
-    url = os.environ.get("CARILLON_BROKER_URL")
-    if not url:
-        print("CARILLON_BROKER_URL is not set: it says where the broker is, as amqp://...", file=sys.stderr)
-        return _WRONG_USE
+    settings = load_settings(TopologySettings)
+    if options.management_url is None and settings.broker_management_url is not None:
+        options.management_url = settings.broker_management_url.get_secret_value()
     configure_logging("topology", log_format="console")
-    return asyncio.run(_act(options, url))
+    return asyncio.run(_act(options, settings.broker_url.get_secret_value()))
 
 
 async def _act(options: argparse.Namespace, url: str) -> int:
