@@ -1,8 +1,9 @@
 """The example files, made new for each run: what was sent before is no duplicate of what is sent now."""
 
 import json
+import secrets
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ class Examples:
     """The folder with the example registry and one file for each event."""
 
     folder: Path
-    run: str  # goes into every event's id
+    run: str = field(default_factory=lambda: secrets.token_hex(4))  # goes into every event's id
+
+    def another_run(self) -> "Examples":
+        """Return the same examples for a further run."""
+        return Examples(self.folder)
 
     @property
     def registry(self) -> Path:

@@ -1,7 +1,6 @@
 """Where stories happen: sending example events and waiting for what they should bring about."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from carillon_cli.api import Api
 from carillon_cli.connection import ApiAccess
 from carillon_cli.event_files import content_type
+from carillon_cli.failures import CommandError
 from carillon_cli.stories.checks import Check
 from carillon_cli.stories.examples import Examples
 from carillon_cli.stories.listening import Heard, Listener
@@ -46,14 +46,17 @@ class Stage:
     patience: float  # seconds
 
     async def send(self, *events: dict[str, Any]) -> list[Sent]:
-        """Post events in one request. Raises `CommandError` when it is refused."""
+        """Post events in one request. Raises `CommandError` when it is refused or no news."""
         began = time.monotonic()
         since = (datetime.now(UTC) - _SLACK).isoformat()
         single = len(events) == 1
         kind = content_type(events, single=single)
         body: Any = events[0] if single else list(events)
         answer = await self.api.post("/v1/events", body, content_type=kind)
-        return [Sent(row["id"], began, since) for row in ([answer] if single else answer["data"])]
+        rows = [answer] if single else answer["data"]
+        if any(row["duplicate"] for row in rows):
+            raise CommandError("This event was sent before, so nothing new happens.")
+        return [Sent(row["id"], began, since) for row in rows]
 
     def listen(self, user: str) -> Listener:
         """Open a person's stream, for the time of a `with` block."""
@@ -158,7 +161,7 @@ async def open_stage(
 ) -> AsyncIterator[Stage]:
     """Open the clients of a stage; `patience` is how many seconds each check waits."""
     async with Api(ApiAccess(api_url, key)) as api, MockProviders(mock_url) as providers:
-        yield Stage(api, providers, Examples(examples, secrets.token_hex(4)), patience)
+        yield Stage(api, providers, Examples(examples), patience)
 
 
 async def together(*checks: Awaitable[Check]) -> Sequence[Check]:
