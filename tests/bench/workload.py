@@ -1,6 +1,7 @@
 """The rows and messages a drain works through."""
 
 import asyncio
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ _PEOPLE = """
     SELECT $1, 'user-' || n, 'user-' || n || '@example.org', '+1202' || lpad(n::text, 7, '0'), 'en',
            jsonb_build_object('name', 'User ' || n)
     FROM generate_series(1, $2::integer) AS n
+    RETURNING number
 """
 _EVENTS = """
     INSERT INTO carillon.events (id, tenant_id, type, source, external_id, subject, time, category, lane,
@@ -36,17 +38,13 @@ _EVENTS = """
     SELECT carillon.new_event_id(clock_timestamp()), $1, 'message', '/bench', 'e-' || n, 'tickets/' || n,
            now(), 'general', $3::text::carillon.lane, '{email}', $4, '{"everyone": true}', 'dispatched', now()
     FROM generate_series(1, $2::integer) AS n
+    RETURNING id
 """
 _DELIVERIES = """
-    WITH people AS (
-        SELECT number, row_number() OVER (ORDER BY number) - 1 AS n FROM carillon.subscribers LIMIT $2
-    ), events AS (
-        SELECT id, row_number() OVER (ORDER BY id) - 1 AS n, count(*) OVER () AS many FROM carillon.events
-    )
     INSERT INTO carillon.deliveries (id, event_id, subscriber, tenant_id, channel, lane, status)
-    SELECT carillon.delivery_id(carillon.delivery_prefix(e.id), p.number, 'email'), e.id, p.number, $1,
-           'email', $3::text::carillon.lane, 'queued'
-    FROM people p JOIN events e ON e.n = p.n % e.many
+    SELECT carillon.delivery_id(carillon.delivery_prefix(d.event_id), d.subscriber, 'email'), d.event_id,
+           d.subscriber, $1, 'email', $2::text::carillon.lane, 'queued'
+    FROM unnest($3::uuid[], $4::bigint[]) AS d(event_id, subscriber)
     ORDER BY 1
     RETURNING id, event_id
 """
@@ -72,6 +70,7 @@ class Workload:
     superuser: "asyncpg.Connection[asyncpg.Record]"
     session: BrokerSession
     tenant_id: int
+    people: Sequence[int]  # subscriber numbers
 
     async def load(self, deliveries: int, *, chunk: int, lane: Lane) -> list[WorkChunk]:
         """Replace all rows by so many queued deliveries; return the messages that ask for them.
@@ -79,9 +78,11 @@ class Workload:
         A chunk of one stands for an event to one person; larger ones are of one event to everybody.
         """
         await self.clear()
-        events = deliveries if chunk == 1 else 1
-        await self.pool.execute(_EVENTS, self.tenant_id, events, lane.value, _DATA)
-        rows = await self.pool.fetch(_DELIVERIES, self.tenant_id, deliveries, lane.value, timeout=60)
+        many = deliveries if chunk == 1 else 1
+        made = await self.superuser.fetch(_EVENTS, self.tenant_id, many, lane.value, json.dumps(_DATA))
+        events = [row["id"] for row in made] * (deliveries // many)
+        people = self.people[:deliveries]
+        rows = await self.superuser.fetch(_DELIVERIES, self.tenant_id, lane.value, events, people)
         for statement in _SETTLE_DOWN:
             await self.superuser.execute(statement)
         return [_chunk(rows[n : n + chunk], lane) for n in range(0, len(rows), chunk)]
@@ -123,8 +124,8 @@ async def make_workload(
     tenant_id = await pool.fetchval(
         "INSERT INTO carillon.tenants (slug, name) VALUES ($1, 'Bench') RETURNING id", TENANT
     )
-    await pool.execute(_PEOPLE, tenant_id, people, timeout=60)
+    rows = await superuser.fetch(_PEOPLE, tenant_id, people)
     await superuser.execute("ANALYZE carillon.subscribers, carillon.tenants")
     async with asyncio.timeout(30):
         await session.publisher.wait_connected()
-    return Workload(pool, superuser, session, int(tenant_id))
+    return Workload(pool, superuser, session, int(tenant_id), [row["number"] for row in rows])

@@ -2,11 +2,13 @@
 
 Chunks come in; in waves, one statement settles the attempts that have ended and leases as many deliveries as
 there are free send slots. So a worker that dies leaves no more deliveries in doubt than it had calls open.
+Two waves may be under way: while the database works on one, the deliveries of the other are sent.
 """
 
 import asyncio
 import random
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,24 +25,24 @@ from carillon_shared.consumer.settlement import Ack
 from carillon_shared.consumer.source import MessageSource
 from carillon_shared.db.transient import is_transient
 from carillon_shared.delivery.aftermath import Aftermath, errands_of
+from carillon_shared.delivery.counting import count_attempts
 from carillon_shared.delivery.slots import Slots
 from carillon_shared.delivery.store import Answer, LeaseRequest, WorkStore
 from carillon_shared.delivery.verdicts import after_refused_lease, after_settle, leased_delivery
 from carillon_shared.delivery.work import Chunk, Ended, Item, Lease
 from carillon_shared.domain.delivery import LeasedDelivery
 from carillon_shared.domain.outcomes import Outcome
-from carillon_shared.domain.states import RESTING_STATUSES, DeliveryStatus
-from carillon_shared.ids import accepted_at
 from carillon_shared.lifecycle.crash import crash_point
 from carillon_shared.lifecycle.crash_points import CrashPoint
 from carillon_shared.retry.decision import decide
-from carillon_shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
 LEASE_MARGIN_SECONDS = 15.0
 _BUSY_SECONDS = 0.2
 _MAX_REFUSALS = 300
+_WAVES = 2
+_SMALLEST_SHARE = 64  # deliveries of a wave that need not be shared between two
 
 
 class Attempting(Protocol):
@@ -87,7 +89,10 @@ class DeliveryEngine:
         self._lease_seconds = attempt_limit + LEASE_MARGIN_SECONDS
         self._clock = clock
         self._slots = Slots(concurrency)
+        self._largest_wave = max(concurrency // _WAVES, _SMALLEST_SHARE)
         self._ended: list[Ended] = []
+        self._finished: list[int] = []  # tokens of leases that ended in more than one wave
+        self._waves = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._publishing = 0
         self._work = asyncio.Event()
@@ -101,11 +106,17 @@ class DeliveryEngine:
 
     async def run(self) -> None:
         """Work until drained."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_WAVES):
+                group.create_task(self._work_off())
+
+    async def _work_off(self) -> None:
         while not self._is_drained:
             await self._work.wait()
             self._work.clear()
-            while self._ended or self._slots.could_take:
+            while self._ended or self._finished or self._slots.could_take:
                 await self._wave()
+        self._work.set()  # the others are to see it as well
 
     def drain(self) -> None:
         """Start nothing new; `run` returns when the attempts under way are settled and published."""
@@ -120,14 +131,19 @@ class DeliveryEngine:
 
     @property
     def _is_drained(self) -> bool:
-        return self._draining and not (self._slots.busy or self._ended or self._publishing)
+        under_way = self._slots.busy or self._waves or self._publishing
+        return self._draining and not (under_way or self._ended or self._finished)
 
     async def _wave(self) -> None:
         ended, self._ended = self._ended, []
+        finished, self._finished = self._finished, []
         items = [] if self._draining else self._take_distinct()
         request = LeaseRequest(secrets.randbits(62), items, self._lease_seconds) if items else None
-        finished = _closed(ended)
-        answer = await self._store_wave(ended, request, finished)
+        self._waves += 1
+        try:
+            answer = await self._store_wave(ended, request, [*finished, *_ending_with(ended)])
+        finally:
+            self._waves -= 1
         crash_point(CrashPoint.WORKER_AFTER_SETTLE) if ended else None
         following = self._take_settled(ended, answer)
         if request is not None:
@@ -137,7 +153,7 @@ class DeliveryEngine:
     def _take_distinct(self) -> list[Item]:
         """Take what starts now. A second message for a delivery waits for the next wave, which refuses it."""
         distinct: dict[UUID, Item] = {}
-        for item in self._slots.take():
+        for item in self._slots.take(self._largest_wave):
             if distinct.setdefault(item.id, item) is not item:
                 self._slots.free(item.chunk.message.lane)
                 self._slots.add(item)
@@ -158,9 +174,10 @@ class DeliveryEngine:
                 await asyncio.sleep(backoff.next())
 
     def _take_settled(self, ended: Sequence[Ended], answer: Answer) -> list[Aftermath]:
+        self._finished += _write_off(ended)
+        count_attempts(ended)
         following, done = [], []
         for attempt in ended:
-            _count(attempt)
             after = after_settle(attempt, answer.settled)
             if after is None:
                 done.append(attempt.item)
@@ -271,25 +288,23 @@ class DeliveryEngine:
             log.error("engine_task_failed", exc_info=error)
 
 
-def _closed(ended: Sequence[Ended]) -> list[int]:
-    """Return the tokens of leases whose last attempt is among these."""
+def _ending_with(ended: Sequence[Ended]) -> list[int]:
+    """Return the tokens of leases that end with these: none of their attempts is open or in another wave."""
+    leases = [lease for lease, many in _by_lease(ended).items() if many == lease.open]
+    for lease in leases:
+        lease.ending = True
+    return [lease.token for lease in leases]
+
+
+def _write_off(ended: Sequence[Ended]) -> list[int]:
+    """Note that these are written down. Return the tokens of leases that ended in two waves at once."""
     tokens = []
-    for attempt in ended:
-        attempt.lease.open -= 1
-        if attempt.lease.open == 0:
-            tokens.append(attempt.lease.token)
+    for lease, many in _by_lease(ended).items():
+        lease.open -= many
+        if lease.open == 0 and not lease.ending:
+            tokens.append(lease.token)
     return tokens
 
 
-def _count(attempt: Ended) -> None:
-    channel, lane = attempt.delivery.channel, attempt.delivery.lane
-    name = type(attempt.outcome).__name__.lower()
-    metrics.ATTEMPTS.labels(channel, name).inc()
-    status = attempt.decision.status
-    if status is DeliveryStatus.UNKNOWN:
-        metrics.UNKNOWN_OUTCOMES.labels(channel).inc()
-    if status is DeliveryStatus.DEAD:
-        metrics.DEAD_LETTERS.labels(channel, attempt.decision.reason or "none").inc()
-    if status in RESTING_STATUSES:
-        waited = datetime.now(UTC) - accepted_at(attempt.item.id)
-        metrics.EVENT_TO_SETTLE_SECONDS.labels(channel, lane).observe(max(waited.total_seconds(), 0.0))
+def _by_lease(ended: Sequence[Ended]) -> Counter[Lease]:
+    return Counter(attempt.lease for attempt in ended)

@@ -1,7 +1,6 @@
 """Send slots: bounded concurrency in which urgent work always finds room."""
 
 from collections import deque
-from collections.abc import Iterator
 
 from carillon_shared.delivery.work import Item
 from carillon_shared.domain.lanes import Lane
@@ -20,11 +19,12 @@ class Slots:
         self._caps = {Lane.CRITICAL: total, Lane.NORMAL: total - reserved, Lane.BULK: max(1, total // 2)}
         self._waiting: dict[Lane, deque[Item]] = {lane: deque() for lane in Lane}
         self._busy = dict.fromkeys(Lane, 0)
+        self._all_busy = 0
 
     @property
     def busy(self) -> int:
         """Attempts under way."""
-        return sum(self._busy.values())
+        return self._all_busy
 
     def add(self, item: Item) -> None:
         """Let an item wait at the end of its lane."""
@@ -35,13 +35,20 @@ class Slots:
         for waiting in self._waiting.values():
             waiting.clear()
 
-    def take(self) -> list[Item]:
-        """Take as many items as there are free slots, the most urgent lane first, and occupy their slots."""
-        return list(self._take())
+    def take(self, limit: int) -> list[Item]:
+        """Take at most `limit` items that have free slots, the most urgent lane first, and occupy those."""
+        taken: list[Item] = []
+        for lane, waiting in self._waiting.items():
+            many = min(len(waiting), self._room(lane), limit - len(taken))
+            taken += [waiting.popleft() for _ in range(many)]
+            self._busy[lane] += many
+            self._all_busy += many
+        return taken
 
     def free(self, lane: Lane) -> None:
         """Give one slot back."""
         self._busy[lane] -= 1
+        self._all_busy -= 1
 
     @property
     def could_take(self) -> bool:
@@ -49,11 +56,4 @@ class Slots:
         return any(self._waiting[lane] and self._room(lane) > 0 for lane in Lane)
 
     def _room(self, lane: Lane) -> int:
-        return min(self._total - self.busy, self._caps[lane] - self._busy[lane])
-
-    def _take(self) -> Iterator[Item]:
-        for lane in Lane:
-            waiting = self._waiting[lane]
-            while waiting and self._room(lane) > 0:
-                self._busy[lane] += 1
-                yield waiting.popleft()
+        return min(self._total - self._all_busy, self._caps[lane] - self._busy[lane])

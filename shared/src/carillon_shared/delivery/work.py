@@ -48,7 +48,8 @@ class Lease:
     """Deliveries leased by one statement; the row goes when the last of them is settled."""
 
     token: int
-    open: int = 0
+    open: int = 0  # not written down yet
+    ending: bool = False  # a wave removes its row
 
 
 @dataclass(frozen=True, slots=True)
