@@ -86,6 +86,7 @@ async def test_signals_of_several_names_all_arrive(api: LiveApi, tenant: Tenant)
         {"users": ["u-7"]},
         {"users": ["u-7"], "name": "two words"},
         {"users": ["u-7"], "name": "p", "data": "x" * 20_000},
+        {"users": ["u-7"], "name": "p", "data": 10**30},
         {"users": ["u-7"], "name": "p", "colour": 1},
     ],
 )

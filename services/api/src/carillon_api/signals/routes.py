@@ -35,7 +35,7 @@ class SignalBody(Written):
     def _reaches_somebody(self) -> Self:
         if not self.users and not self.topics:
             raise ValueError("name users or topics")
-        if len(orjson.dumps(self.data)) > MAX_DATA_BYTES:
+        if _size(self.data) > MAX_DATA_BYTES:
             raise ValueError(f"data: is larger than {MAX_DATA_BYTES} bytes of JSON")
         return self
 
@@ -62,6 +62,14 @@ async def send_signal(
     if results[0] is not None:
         raise _away()
     return SignalAccepted()
+
+
+def _size(data: Any) -> int:
+    """Return the bytes of the data as clients get it. Raises ``ValueError`` when JSON cannot carry it."""
+    try:
+        return len(orjson.dumps(data))
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"data: {error}") from error
 
 
 def _away() -> Exception:
