@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from carillon_local import launcher
 from carillon_local.launcher import Status
 
-from carillon_cli.commands.platform import BackendOption
+from carillon_cli.commands.platform import BackendOption, start_detached
 from carillon_cli.connection import ApiAccess, CliFile, this_checkout
 from carillon_cli.demo_screen import DemoScreen
 from carillon_cli.demo_tenant import remember_platform
@@ -36,7 +35,7 @@ def demo(
     show = DemoScreen(steps=len(STORIES) + _SETTING_UP, quiet=as_json)
     with show.progress:
         show.begin("Starting the platform")
-        found = launcher.up(backend, detach=True, checkout=checkout, say=show.say)
+        found = start_detached(backend, checkout, say=show.say)
         known = remember_platform(found, checkout)
         show.done()
         results, token = asyncio.run(_tell(show, known, checkout / "examples", patience=patience))

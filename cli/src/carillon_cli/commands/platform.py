@@ -1,8 +1,8 @@
 """`carillon up`, `down` and `status`."""
 
-import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +31,7 @@ def up(
     checkout = this_checkout()
     if detach or launcher.status(checkout).running:
         found = start_detached(backend, checkout)
+        remember_platform(found, checkout)
         print_status(found, as_json=as_json)
         return
     threading.Thread(target=_remember_when_ready, args=(checkout,), daemon=True).start()
@@ -59,20 +60,19 @@ def status(as_json: JsonFlag = False) -> None:
     print_status(found, as_json=as_json)
 
 
-def start_detached(backend: Backend, checkout: Path) -> Status:
-    """Start the platform in the background unless it runs, and write the key for the commands.
+def start_detached(backend: Backend, checkout: Path, *, say: Callable[[str], None] = tell) -> Status:
+    """Start the platform in the background unless it runs, and wait until it is ready.
 
     Raises:
         CommandError: when another start of this checkout is under way and does not end well.
     """
-    found = launcher.up(backend, detach=True, checkout=checkout, say=tell)
+    found = launcher.up(backend, detach=True, checkout=checkout, say=say)
     deadline = time.monotonic() + _UP_SECONDS
     while not found.ready:  # somebody else is starting it
         if not found.running or time.monotonic() > deadline:
             raise CommandError("The platform did not come up; `carillon doctor` looks for the cause.")
         time.sleep(_POLL_SECONDS)
         found = launcher.status(checkout)
-    remember_platform(found, checkout)
     return found
 
 
@@ -97,12 +97,10 @@ def _remember_when_ready(checkout: Path) -> None:
         found = launcher.status(checkout)
         if found.ready:
             try:
-                content = remember_platform(found, checkout)
+                remember_platform(found, checkout)
             except CommandError as error:
                 tell(f"The commands have no key: {error}")
             else:
-                where = cli_file_path(checkout)
-                tell(f"Ready: {content.api_url} (key for the commands in {where}). Ctrl-C ends it.")
-            sys.stderr.flush()
+                tell(f"The commands have a key, in {cli_file_path(checkout)}")
             return
         time.sleep(_POLL_SECONDS)
