@@ -44,6 +44,31 @@ format: setup ## Format the code and mend what can be mended by machine.
 test: lint ## Run everything that needs no Docker.
 	@$(RUN)pytest
 
+# A project and ports of its own, so that it runs beside a platform that is up.
+COMPOSE_TEST := env CARILLON_API_PORT=18080 CARILLON_MOCK_HTTP_PORT=18025 CARILLON_MOCK_SMTP_PORT=11025 \
+	docker compose --project-name carillon-test
+
+.PHONY: test-compose
+test-compose: setup ## Run the tests over the wire against the platform in containers (needs Docker).
+	@trap '$(COMPOSE_TEST) down --volumes' EXIT; trap 'exit 130' INT TERM; \
+	$(COMPOSE_TEST) up --detach --build --wait && \
+	CARILLON_E2E_API_URL=http://127.0.0.1:18080 CARILLON_E2E_MOCK_URL=http://127.0.0.1:18025 \
+	CARILLON_E2E_KEYS_COMMAND='$(COMPOSE_TEST) run --rm -T cli keys create' \
+	$(RUN)pytest tests/e2e --deselect tests/e2e/test_demo_stories.py::test_every_command_the_demo_prints_works \
+	|| { $(COMPOSE_TEST) logs --no-color --tail 50; exit 1; }
+
+.PHONY: test-containers
+test-containers: setup ## Run the integration tests on the pinned servers in containers (needs Docker).
+	@TESTCONTAINERS_RYUK_DISABLED=true CARILLON_TEST_BACKEND=containers $(RUN)pytest tests/integration
+
+.PHONY: compose-up
+compose-up: ## Start everything in containers (needs Docker).
+	@docker compose up --detach --build --wait
+
+.PHONY: compose-down
+compose-down: ## End what `make compose-up` started; data is kept.
+	@docker compose down
+
 .PHONY: bench
 bench: .tools/bin/uv ## Measure against the floors and Celery (private servers, about 4 minutes); writes docs/benchmarks.md.
 	@UV_PROJECT_ENVIRONMENT=.tools/bench $(UV) sync --quiet --locked --group bench

@@ -1,8 +1,10 @@
 """The two servers from containers, through testcontainers."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from carillon_local.backend import pinned_images
 from carillon_local.docker_engine import engine_answers, has_images
 from carillon_local.postgres import answers_startup
 from carillon_local.rabbitmq import answers_amqp
@@ -11,8 +13,9 @@ from support.waiting import wait_until
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
-POSTGRES_IMAGE = "postgres:18"
-RABBITMQ_IMAGE = "rabbitmq:4-management"
+_IMAGES = pinned_images(Path(__file__).parents[2])
+POSTGRES_IMAGE = _IMAGES["POSTGRES_IMAGE"]
+RABBITMQ_IMAGE = _IMAGES["RABBITMQ_IMAGE"]
 _SECONDS = 90
 
 

@@ -54,7 +54,7 @@ def _docker_obstacle(checkout: Path, *, pull: bool) -> str:
         return "no Docker engine answers"
     if not docker_engine.compose_answers():
         return "Docker Compose v2 is not installed"
-    images = pinned_images(checkout)
+    images = list(pinned_images(checkout).values())
     if (
         pull
         and not docker_engine.has_images(images)
@@ -64,10 +64,11 @@ def _docker_obstacle(checkout: Path, *, pull: bool) -> str:
     return ""
 
 
-def pinned_images(checkout: Path) -> list[str]:
-    """Return the images named in ``deploy/images.env``, a file of ``NAME=image`` lines."""
+def pinned_images(checkout: Path) -> dict[str, str]:
+    """Return the images named in ``deploy/images.env``, a file of ``NAME=image`` lines, by name."""
     file = checkout / "deploy" / "images.env"
     if not file.is_file():
-        return []
+        return {}
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    return [line.partition("=")[2] for line in lines if line and not line.startswith("#")]
+    named = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name: image for name, _, image in named}

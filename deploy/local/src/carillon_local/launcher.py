@@ -157,7 +157,11 @@ def _wait_or_kill(supervisor: RunningProcess, say: Callable[[str], None]) -> Non
 
 def _compose_up(places: Places) -> None:
     _compose(places, "up", "--detach", "--build", "--wait")
-    urls = {"api": "http://127.0.0.1:8080", "mock providers": "http://127.0.0.1:8025"}
+    urls = {
+        "api": f"http://{_published(places, 'api', 8080)}",
+        "mock providers": f"http://{_published(places, 'mock-providers', 8025)}",
+        "mock SMTP": f"smtp://{_published(places, 'mock-providers', 1025)}",
+    }
     StateFile(places.state_file).write(LocalState(backend="compose", ready=True, urls=urls))
 
 
@@ -165,3 +169,12 @@ def _compose(places: Places, *arguments: str) -> None:
     code = subprocess.run([*_COMPOSE, *arguments], cwd=places.checkout, check=False).returncode
     if code != 0:
         raise LocalError(f"`{' '.join([*_COMPOSE, *arguments])}` failed with exit code {code}")
+
+
+def _published(places: Places, service: str, port: int) -> str:
+    """Return the address of this machine at which a container's port answers, such as 127.0.0.1:8080."""
+    command = [*_COMPOSE, "port", service, str(port)]
+    done = subprocess.run(command, cwd=places.checkout, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LocalError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+    return done.stdout.strip()
