@@ -4,7 +4,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support.platform import Platform, Tenant
+from support.seen import Seen
+from support.tenant import Tenant
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -77,9 +78,7 @@ async def test_an_unknown_subscriber_is_a_row_with_its_reason(tenant: Tenant) ->
     assert {row["subscriber"] for row in rows} == {"nobody-knows"}
 
 
-async def test_an_address_that_is_none_fails_for_that_person_alone(
-    platform: Platform, tenant: Tenant
-) -> None:
+async def test_an_address_that_is_none_fails_for_that_person_alone(platform: Seen, tenant: Tenant) -> None:
     good = f"{unique('good')}@example.org"
     event = await tenant.send(
         type="message",
@@ -106,7 +105,7 @@ async def test_a_missing_variable_ends_in_the_dead_letters_with_its_name(tenant:
     assert attempt["outcome"] == "rejected"
 
 
-async def test_a_line_break_in_a_subject_makes_no_header(platform: Platform, tenant: Tenant) -> None:
+async def test_a_line_break_in_a_subject_makes_no_header(platform: Seen, tenant: Tenant) -> None:
     await register(tenant, "greeting.sent", {"subject": "Hello {{ data.name }}", "text": "Hi"})
     mail = f"{unique('u')}@example.org"
     user = await person(tenant, email=mail)
@@ -154,7 +153,7 @@ async def test_a_recipient_the_server_refuses_fails(tenant: Tenant) -> None:
     assert row["reason"] == "invalid_address"
 
 
-async def test_a_passing_failure_is_retried_until_it_is_sent(platform: Platform, tenant: Tenant) -> None:
+async def test_a_passing_failure_is_retried_until_it_is_sent(platform: Seen, tenant: Tenant) -> None:
     mail = f"retry+{uuid4().hex}@example.org"
     event = await tenant.send(
         type="message",

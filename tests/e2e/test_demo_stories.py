@@ -12,7 +12,8 @@ from carillon_cli.connection import ApiAccess
 from carillon_cli.next_steps import NextStep, addresses, commands
 from carillon_cli.registry_file import apply, read_registry
 from carillon_cli.stories import STORIES, Stage, Story, open_stage, play
-from support.platform import Platform, Tenant
+from support.platform import Platform
+from support.tenant import Tenant
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 60.0

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 from support.event_stream import open_stream
-from support.platform import Platform, Tenant
+from support.seen import Seen
+from support.tenant import Tenant
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -34,7 +35,7 @@ async def person(tenant: Tenant, **given: Any) -> str:
 
 
 async def test_help_desk_tells_the_owner_and_the_watchers_but_not_the_author(
-    platform: Platform, tenant: Tenant
+    platform: Seen, tenant: Tenant
 ) -> None:
     mail = f"{unique('owner')}@example.org"
     owner = await person(tenant, email=mail, attributes={"name": "Bat"})
@@ -92,9 +93,7 @@ async def test_help_desk_tells_the_owner_and_the_watchers_but_not_the_author(
     assert (by_person[author]["status"], by_person[author]["reason"]) == ("skipped", "actor")
 
 
-async def test_sign_in_mail_in_mongolian_and_the_eleventh_is_refused(
-    platform: Platform, tenant: Tenant
-) -> None:
+async def test_sign_in_mail_in_mongolian_and_the_eleventh_is_refused(platform: Seen, tenant: Tenant) -> None:
     mail = f"{unique('bat')}@example.org"
     user = await person(tenant, email=mail, locale="mn-MN", time_zone="Asia/Ulaanbaatar")
     await register(
@@ -157,7 +156,7 @@ async def test_the_eleventh_is_held_where_the_type_says_so(tenant: Tenant) -> No
 
 
 async def test_a_long_job_shows_progress_live_and_its_end_as_a_notification(
-    platform: Platform, tenant: Tenant
+    platform: Seen, tenant: Tenant
 ) -> None:
     user = await person(tenant)
     for name in ("job.completed", "job.failed"):
@@ -191,7 +190,7 @@ async def test_a_long_job_shows_progress_live_and_its_end_as_a_notification(
 
 
 async def test_a_new_user_is_announced_to_every_admin_on_all_three_channels(
-    platform: Platform, tenant: Tenant
+    platform: Seen, tenant: Tenant
 ) -> None:
     mail, number = f"{unique('admin')}@example.org", phone()
     admin = await person(tenant, email=mail, phone=number)
@@ -223,9 +222,7 @@ async def test_a_new_user_is_announced_to_every_admin_on_all_three_channels(
     assert other
 
 
-async def test_an_invitation_reaches_somebody_given_by_address_only(
-    platform: Platform, tenant: Tenant
-) -> None:
+async def test_an_invitation_reaches_somebody_given_by_address_only(platform: Seen, tenant: Tenant) -> None:
     mail = f"{unique('guest')}@example.org"
     await register(
         tenant,
@@ -243,7 +240,7 @@ async def test_an_invitation_reaches_somebody_given_by_address_only(
     await tenant.event_is(event, sent=1)
 
 
-async def test_a_system_message_reaches_everyone_from_one_request(platform: Platform, tenant: Tenant) -> None:
+async def test_a_system_message_reaches_everyone_from_one_request(platform: Seen, tenant: Tenant) -> None:
     mails = [f"{unique('all')}@example.org" for _ in range(3)]
     people = await asyncio.gather(*(person(tenant, email=mail) for mail in mails))
     event = await tenant.send(

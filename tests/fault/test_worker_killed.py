@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from support.audience import address_of, register_many
-from support.platform import Tenant
+from support.tenant import Tenant
 from support.waiting import eventually
 
 from .conftest import Ground

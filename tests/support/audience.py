@@ -1,6 +1,7 @@
 """Many people at once, registered the way an import would do it."""
 
-from support.platform import Platform, Tenant
+from support.platform import Platform
+from support.tenant import Tenant
 
 
 async def register_many(platform: Platform, tenant: Tenant, count: int, *, prefix: str = "p") -> list[str]:

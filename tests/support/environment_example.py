@@ -61,6 +61,9 @@ OTHERS = {
         Variable("CARILLON_TEST_DATABASE_URL", "", "A PostgreSQL to use instead, as a superuser."),
         Variable("CARILLON_TEST_BROKER_URL", "", "A RabbitMQ to use instead."),
         Variable("CARILLON_TEST_MANAGEMENT_URL", "", "Its management API, when not on port 15672."),
+        Variable("CARILLON_E2E_API_URL", "", "A running platform's API, for the end-to-end tests to use."),
+        Variable("CARILLON_E2E_MOCK_URL", "", "The mock providers of that platform."),
+        Variable("CARILLON_E2E_KEYS_COMMAND", "", "What `carillon keys create` is called as there."),
     ],
 }
 """Variables that no settings class holds."""

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import httpx2
 from carillon_local.platform import MOCK_PROVIDERS, SERVICES, Addresses, Service, service_environment
 from carillon_shared.credentials import SCOPES, hash_secret, make_api_key
 from support.migrated import MigratedDatabase
+from support.seen import Seen
+from support.tenant import Tenant
 from support.waiting import eventually
 
 HOST = "127.0.0.1"
@@ -25,55 +26,7 @@ _SERVICES: Mapping[str, Service] = {service.name: service for service in (MOCK_P
 
 
 @dataclass(slots=True)
-class Tenant:
-    """One customer of the platform and a client that speaks for it."""
-
-    id: int
-    slug: str
-    key: str
-    http: httpx2.AsyncClient
-
-    async def call(self, method: str, path: str, *, expect: int = 200, **options: Any) -> Any:
-        """Call the API and return the JSON answer, which must have this status."""
-        reply = await self.http.request(method, path, **options)
-        assert reply.status_code == expect, f"{method} {path}: {reply.status_code} {reply.text}"
-        return reply.json() if reply.content else None
-
-    async def token(self, subscriber: str, **body: Any) -> str:
-        """Return a subscriber's token."""
-        path = f"/v1/subscribers/{subscriber}/tokens"
-        reply = await self.http.post(path, json=body)
-        assert reply.is_success, reply.text
-        return str(reply.json()["token"])
-
-    async def send(self, **event: Any) -> str:
-        """Post an event and return its id."""
-        return str((await self.call("POST", "/v1/events", expect=202, json=event))["id"])
-
-    async def event_is(self, event: str, **by_status: int) -> Any:
-        """Wait until the event's deliveries are in exactly these states; returns the event."""
-
-        async def look() -> Any:
-            found = await self.call("GET", f"/v1/events/{event}")
-            return found if found["progress"]["by_status"] == by_status else None
-
-        return await eventually(look, seconds=30, what=f"event {event} to be {by_status}")
-
-    async def deliveries(self, event: str) -> list[dict[str, Any]]:
-        """Return all deliveries of an event."""
-        found: list[dict[str, Any]] = []
-        cursor = None
-        while True:
-            params = {"event": event, "limit": 200} | ({"cursor": cursor} if cursor else {})
-            page = await self.call("GET", "/v1/deliveries", params=params)
-            found += page["data"]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return found
-
-
-@dataclass(slots=True)
-class Platform:
+class Platform(Seen):
     """Running services, by name."""
 
     database: MigratedDatabase
@@ -168,40 +121,6 @@ class Platform:
         )
         self.clients.append(http)
         return Tenant(int(tenant_id), slug, str(key), http)
-
-    async def mock(self, path: str, **params: Any) -> Any:
-        """Read from the mock providers."""
-        async with httpx2.AsyncClient(base_url=self.mock_url, trust_env=False) as http:
-            reply = await http.get(path, params=params)
-            reply.raise_for_status()
-            return reply.json()
-
-    async def mock_control(self, method: str, path: str, **options: Any) -> None:
-        """Tell the mock providers how to behave."""
-        async with httpx2.AsyncClient(base_url=self.mock_url, trust_env=False) as http:
-            (await http.request(method, path, **options)).raise_for_status()
-
-    async def mails_to(self, address: str, *, count: int = 1) -> list[dict[str, Any]]:
-        """Wait until so many mails have come to an address (at least), and return them."""
-
-        async def look() -> Any:
-            found = (await self.mock("/api/mail", to=address, limit=1000))["items"]
-            return found if len(found) >= count else None
-
-        mails: list[dict[str, Any]] = await eventually(look, seconds=30, what=f"{count} mails to {address}")
-        return mails
-
-    async def messages_to(self, phone: str, *, count: int = 1) -> list[dict[str, Any]]:
-        """Wait until so many WhatsApp messages have come to a phone (at least), and return them."""
-
-        async def look() -> Any:
-            found = (await self.mock("/api/whatsapp", to=phone, limit=1000))["items"]
-            return found if len(found) >= count else None
-
-        messages: list[dict[str, Any]] = await eventually(
-            look, seconds=30, what=f"{count} messages to {phone}"
-        )
-        return messages
 
     async def _spawn(self, service: Service) -> None:
         env = service_environment(service, self.addresses)
