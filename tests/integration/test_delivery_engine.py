@@ -308,3 +308,18 @@ async def test_critical_work_finds_a_slot_while_bulk_holds_all_it_may(bench: Ben
     await bench.until(urgent, sent=50)
     gate.set()
     await bench.until(bulk, sent=50)
+
+
+async def test_words_that_cannot_be_stored_do_not_stop_the_worker(bench: Bench) -> None:
+    async def garbage(_delivery: LeasedDelivery) -> Outcome:
+        return Rejected("5\0", "nul \0 and a lone \ud800", stack="x\0" * 9000)
+
+    bench.provider.answer = garbage
+    event = await bench.world.add_event()
+    (delivery,) = await bench.world.add_deliveries(event, bench.world.people[:1], Channel.EMAIL)
+    bench.start()
+    await bench.send(event, [delivery])
+    await bench.until(event, dead=1)
+    row = await bench.world.pool.fetchrow("SELECT code, error FROM carillon.attempts")
+    assert row is not None
+    assert (row["code"], row["error"]) == ("5", "nul  and a lone ?")

@@ -133,22 +133,27 @@ class _Details:
 def _details(outcome: Outcome) -> _Details:
     match outcome:
         case Sent(provider_id=provider_id):
-            return _Details("sent", provider_id=provider_id)
+            return _Details("sent", provider_id=_text(provider_id))
         case Retry(code=code, error=error):
-            return _Details("retry", code=code, error=_text(error))
+            return _Details("retry", code=_text(code), error=_text(error))
         case Undeliverable(code=code, error=error):
-            return _Details("undeliverable", code=code, error=_text(error))
+            return _Details("undeliverable", code=_text(code), error=_text(error))
         case Rejected(code=code, error=error, stack=stack):
-            return _Details("rejected", code=code, error=_text(error), stack=stack)
+            return _Details("rejected", code=_text(code), error=_text(error), stack=_text(stack))
         case Unknown(code=code, error=error):
-            return _Details("unknown", code=code, error=_text(error))
+            return _Details("unknown", code=_text(code), error=_text(error))
         case Hold():
             return _Details(None)
 
 
-def _text(error: str) -> str:
-    """Shorten a provider's words and take out what PostgreSQL cannot store."""
-    return error.replace("\0", "")[:_MAX_TEXT]
+def _text(words: str | None) -> str | None:
+    """Shorten words that are not ours and take out what PostgreSQL cannot store: NUL, lone surrogates.
+
+    One message that could not be written down would otherwise stop every wave.
+    """
+    if words is None:
+        return None
+    return words.replace("\0", "")[:_MAX_TEXT].encode(errors="replace").decode()
 
 
 def _answer(rows: Sequence[asyncpg.Record]) -> Answer:
