@@ -79,8 +79,8 @@ BEGIN
     FOR UPDATE;
 END $$;
 
--- Rows for events without a throttle. `again`: some of the rows may exist already. Without ON CONFLICT, which would
--- look into the index twice for each row: the caller's lock keeps others from adding the same rows meanwhile.
+-- Rows for events without a throttle. `again`: some of the rows exist already. Without ON CONFLICT, which would look
+-- into the index twice for each row: the caller's lock keeps others from adding the same rows meanwhile.
 CREATE FUNCTION carillon.insert_plain(
     event_ids uuid[], lowest uuid, highest uuid, lo bigint, hi bigint, again boolean) RETURNS void
 LANGUAGE sql AS $$
@@ -187,27 +187,26 @@ DECLARE
     highest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i DESC LIMIT 1);
     plain uuid[];
     throttled uuid[];
-    again boolean;
 BEGIN
     SELECT array_agg(t.event_id) FILTER (WHERE t.throttle IS NULL),
            array_agg(t.event_id) FILTER (WHERE t.throttle IS NOT NULL)
     INTO plain, throttled
     FROM carillon.plan_targets(event_ids, lowest, highest) AS t;
-    SELECT EXISTS (
-        SELECT FROM unnest(event_ids) AS w(event_id)
-        CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
-        JOIN carillon.deliveries d
-          ON d.id BETWEEN carillon.delivery_id(p.prefix, lo + 1, 'inapp')
-                      AND carillon.delivery_id(p.prefix, hi, 'whatsapp')
-        WHERE d.id BETWEEN carillon.delivery_id(carillon.delivery_prefix(lowest), 0, 'inapp')
-                       AND carillon.delivery_id(carillon.delivery_prefix(highest), 4294967295, 'whatsapp'))
-    INTO again;
-    IF plain IS NOT NULL THEN
-        PERFORM carillon.insert_plain(plain, lowest, highest, lo, hi, again);
-    END IF;
-    IF throttled IS NOT NULL THEN
-        PERFORM carillon.insert_throttled(throttled, lowest, highest, lo, hi, again);
-    END IF;
+    FOR again IN 0..1 LOOP
+        BEGIN
+            IF plain IS NOT NULL THEN
+                PERFORM carillon.insert_plain(plain, lowest, highest, lo, hi, again = 1);
+            END IF;
+            IF throttled IS NOT NULL THEN
+                PERFORM carillon.insert_throttled(throttled, lowest, highest, lo, hi, again = 1);
+            END IF;
+            RETURN;
+        EXCEPTION WHEN unique_violation THEN
+            IF again = 1 THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
 END $$;
 
 -- What planning may do with an event now.
@@ -229,11 +228,17 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     END
 $$;
 
+-- The statements below are planned in two ways. For small events once in a session, so that a plan costs next to
+-- nothing, and by key only: a plan made while a table was small must not scan it when it is large. For a range each
+-- time, so that reading many rows may be done in the way that suits their number.
+
 -- Plan events whose audience has at most `range_size` members; all in one transaction. Answers for each event with
 -- `plan_verdict`, where `large` is one that must be cut into ranges, and `planned` one that has its rows now.
 CREATE FUNCTION carillon.plan_events(event_ids uuid[], range_size integer)
 RETURNS TABLE (event_id uuid, verdict text)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET max_parallel_workers_per_gather = 0 SET enable_hashagg = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     lowest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i LIMIT 1);
@@ -255,7 +260,10 @@ BEGIN
     ), sized AS (
         SELECT j.id, CASE
             WHEN j.verdict <> 'plan' THEN j.verdict
-            WHEN carillon.audience_bound(j.tenant_id, j.audience, range_size + 1) <= range_size THEN 'planned'
+            WHEN CASE WHEN carillon.audience_is_listed(j.audience)
+                      THEN jsonb_array_length(coalesce(nullif(j.audience->'users', 'null'), '[]'))
+                      ELSE carillon.audience_bound(j.tenant_id, j.audience, range_size + 1) END <= range_size
+                THEN 'planned'
             ELSE 'large' END AS verdict
         FROM judged j
     )
@@ -282,7 +290,7 @@ END $$;
 -- Cut a large audience into ranges of at most `range_size` members, in one pass over it. Returns how many there are,
 -- null when the event is not to be planned any more.
 CREATE FUNCTION carillon.cut_ranges(event uuid, range_size integer) RETURNS integer
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     e carillon.events;
     made integer;

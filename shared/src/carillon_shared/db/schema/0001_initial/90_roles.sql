@@ -97,7 +97,8 @@ BEGIN
     FOR signature IN
         SELECT p.oid::regprocedure FROM pg_proc p
         WHERE p.pronamespace = 'carillon'::regnamespace
-          AND p.proname IN ('texts_of', 'audience_numbers', 'audience_bound', 'ensure_subscribers',
+          AND p.proname IN ('texts_of', 'audience_numbers', 'audience_bound',
+                            'audience_is_listed', 'ensure_subscribers',
                             'update_inline_subscribers', 'decide', 'plan_targets', 'slot_wait', 'lock_slots',
                             'insert_plain', 'insert_throttled', 'insert_deliveries', 'plan_verdict', 'plan_events',
                             'cut_ranges', 'plan_range', 'planned_rows', 'claim_owed', 'claim_stalled_ranges',
