@@ -12,7 +12,7 @@ from carillon_cli.connection import ApiAccess
 from carillon_cli.next_steps import NextStep, addresses, commands
 from carillon_cli.registry_file import apply, read_registry
 from carillon_cli.stories import STORIES, Stage, Story, open_stage, play
-from support.platform import Platform
+from support.seen import Seen
 from support.tenant import Tenant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,13 +20,13 @@ COMMAND_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
-async def storied(platform: Platform) -> Tenant:
+async def storied(platform: Seen) -> Tenant:
     """A tenant with the example registry."""
     return await platform.new_tenant()
 
 
 @pytest.fixture(scope="module")
-async def stage(platform: Platform, storied: Tenant) -> AsyncIterator[Stage]:
+async def stage(platform: Seen, storied: Tenant) -> AsyncIterator[Stage]:
     async with open_stage(
         api_url=platform.api_url, key=storied.key, mock_url=platform.mock_url, examples=ROOT / "examples"
     ) as opened:
@@ -41,20 +41,19 @@ async def test_a_story_of_the_demo_arrives(stage: Stage, story: Story) -> None:
     assert result.passed, "\n".join(map(str, result.checks))
 
 
-async def test_every_command_the_demo_prints_works(platform: Platform, storied: Tenant, stage: Stage) -> None:
+async def test_every_command_the_demo_prints_works(platform: Seen, storied: Tenant, stage: Stage) -> None:
     for story in STORIES:  # the commands look at what the stories have done
         if story.name in {"help-desk", "system-message", "dead-letter"}:
             assert (await play(story, stage)).passed
     environment = os.environ | {
         "CARILLON_API_URL": platform.api_url,
         "CARILLON_API_KEY": storied.key,
-        "CARILLON_BROKER_URL": platform.addresses.broker_url,
     }
     for step in commands(ApiAccess(platform.api_url, storied.key)):
         _run(step, environment)
 
 
-async def test_every_address_the_demo_prints_opens(platform: Platform, stage: Stage) -> None:
+async def test_every_address_the_demo_prints_opens(platform: Seen, stage: Stage) -> None:
     token = (await stage.api.post("/v1/subscribers/anna/tokens", {}))["token"]
     async with httpx2.AsyncClient(trust_env=False) as http:
         for place in addresses(api_url=platform.api_url, mock_url=platform.mock_url, inbox_token=token):

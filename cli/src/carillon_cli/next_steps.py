@@ -35,7 +35,7 @@ def commands(access: ApiAccess) -> list[NextStep]:
             "./carillon tail --user bat --last-event-id 0 --count 3", "a stream from its beginning, resumed"
         ),
         NextStep("./carillon dead-letters list", "what waits for a person"),
-        NextStep("./carillon topology check", "whether the broker is as it should be"),
+        NextStep("./carillon registry apply examples/registry.yaml", "change a template there first"),
     ]
 
 
