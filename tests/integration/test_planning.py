@@ -270,3 +270,12 @@ async def _cancel(planning: Planning, event: Any) -> None:
 
 async def _somebody_waits(planning: Planning) -> bool:
     return bool(await planning.owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+async def test_medium_events_are_not_planned_all_in_one_transaction(migrated: MigratedDatabase) -> None:
+    async with planning_in(migrated, people=4, range_size=4) as planning:
+        medium = [await planning.add_event({"everyone": True}) for _ in range(3)]
+        small = await planning.add_event({"users": ["u-1"]})
+        verdicts = await planning.plan(*medium, small)
+        assert verdicts[-1] is Verdict.PLANNED
+        assert sorted(verdicts[:-1]) == [Verdict.LARGE, Verdict.LARGE, Verdict.PLANNED]

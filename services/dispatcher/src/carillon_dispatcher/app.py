@@ -4,8 +4,10 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from carillon_shared.broker import BrokerSession
+from carillon_shared.clock import SystemClock
 from carillon_shared.consumer import BatchConsumer, Handler
 from carillon_shared.consumer.batch_consumer import BatchLimits
+from carillon_shared.consumer.source import MessageSource
 from carillon_shared.db.pool import Pool
 from carillon_shared.db.transient import is_transient
 from carillon_shared.delivery.poison import PoisonStore
@@ -14,12 +16,13 @@ from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.service import Service
 from carillon_shared.telemetry import metrics
-from carillon_shared.topology.carillon import dispatch_queue, fanout_queue
+from carillon_shared.topology.carillon import dead_queue, dispatch_queue, fanout_queue
 
 from carillon_dispatcher.fanout import FanoutHandler
 from carillon_dispatcher.handler import DispatchHandler
 from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.settings import DispatcherSettings
+from carillon_dispatcher.sweepers.dead_queues import PASS_LIMIT, DeadQueue, DeadQueues
 from carillon_dispatcher.sweepers.expiry import Expiry
 from carillon_dispatcher.sweepers.loop import Sweep, keep_sweeping
 from carillon_dispatcher.sweepers.schedule import sweeps
@@ -43,7 +46,8 @@ async def run_dispatcher(settings: DispatcherSettings, shutdown: Shutdown) -> No
         pool, session = await service.open(stack, "dispatcher", shutdown)
         store = PlanStore(pool, range_size=settings.dispatcher_range_size)
         consumers = _consumers(pool, session, store)
-        due = sweeps(settings, pool, session.publisher, store)
+        dead_queues = await _dead_queues(settings, pool, session)
+        due = sweeps(settings, pool, session.publisher, store, dead_queues)
         _start_metrics(due)
         await session.start()
         async with asyncio.TaskGroup() as tasks:
@@ -74,7 +78,18 @@ def _consumers(pool: Pool, session: BrokerSession, store: PlanStore) -> list[Bat
     ]
 
 
+async def _dead_queues(settings: DispatcherSettings, pool: Pool, session: BrokerSession) -> DeadQueues:
+    queues = []
+    for channel in Channel:
+        source = MessageSource(session.subscribe(dead_queue(channel), prefetch=PASS_LIMIT))
+        await source.pause()  # nothing comes until a pass asks for it
+        queues.append(DeadQueue(source, pool, session.publisher, channel=channel))
+    return DeadQueues(queues, interval=settings.dispatcher_dead_queue_interval, clock=SystemClock())
+
+
 def _start_metrics(due: list[Sweep]) -> None:
     metrics.start_at_zero(metrics.SWEEP_FAILURES, sweep=[sweep.name for sweep in due])
+    metrics.start_at_zero(metrics.OPERATED, kind=metrics.OPERATIONS, result=("done", "skipped"))
+    metrics.start_at_zero(metrics.DEAD_COPIES_REMOVED, channel=Channel)
     metrics.start_at_zero(metrics.LEASES_EXPIRED, channel=Channel)
     metrics.start_at_zero(metrics.UNKNOWN_OUTCOMES, channel=Channel)

@@ -38,6 +38,12 @@ class DispatcherSettings(ServiceSettings):
     dispatcher_unknown_grace: float = Field(
         default=60.0, ge=0, description="Time for a late answer before an unknown outcome is acted on."
     )
+    dispatcher_operation_interval: float = Field(
+        default=0.5, gt=0, description="Between looks for replays and discards that operators asked for."
+    )
+    dispatcher_dead_queue_interval: float = Field(
+        default=300.0, gt=0, description="Between looks through the dead queues for what is over."
+    )
     dispatcher_housekeeping_interval: float = Field(
         default=3600.0, gt=0, description="Between clearing away what is outdated."
     )

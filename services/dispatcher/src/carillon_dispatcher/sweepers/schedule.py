@@ -6,6 +6,7 @@ from carillon_shared.db.pool import Pool
 from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.settings import DispatcherSettings
 from carillon_dispatcher.sweepers.completion import Completion
+from carillon_dispatcher.sweepers.dead_queues import DeadQueues
 from carillon_dispatcher.sweepers.due import DueDeliveries, after_overdue, after_unknown
 from carillon_dispatcher.sweepers.expiry import Expiry
 from carillon_dispatcher.sweepers.holds import DueHolds
@@ -14,6 +15,7 @@ from carillon_dispatcher.sweepers.leases import ExpiredLeases
 from carillon_dispatcher.sweepers.loop import Sweep
 from carillon_dispatcher.sweepers.lost import LostChunks
 from carillon_dispatcher.sweepers.open_events import OpenEvents
+from carillon_dispatcher.sweepers.operations import Operations
 from carillon_dispatcher.sweepers.ranges import StalledRanges
 from carillon_dispatcher.sweepers.relay import Relay, RelayPublisher
 
@@ -24,16 +26,23 @@ _KEYS = 5000
 
 
 def sweeps(
-    settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher, store: PlanStore
+    settings: DispatcherSettings,
+    pool: Pool,
+    publisher: RelayPublisher,
+    store: PlanStore,
+    dead_queues: DeadQueues,
 ) -> list[Sweep]:
     """Return every sweep of a dispatcher."""
     relay = Relay(pool, publisher, batch=settings.dispatcher_relay_batch)
     holds = DueHolds(pool, publisher, batch=_BATCH)
+    operations = Operations(pool, publisher, on_end=dead_queues.ask)
     completion = Completion(pool, store, OpenEvents(page=_EVENT_PAGE))
     return [
         Sweep("relay", settings.dispatcher_relay_interval, relay.relay, settings.dispatcher_relay_batch),
         Sweep("holds", settings.dispatcher_hold_interval, holds.release, _BATCH),
         Sweep("completion", settings.dispatcher_completion_interval, completion.sweep, _EVENT_PAGE),
+        Sweep("operations", settings.dispatcher_operation_interval, operations.work, 1),
+        Sweep("dead-queues", settings.dispatcher_operation_interval, dead_queues.sweep, 1),
         *_rescues(settings, pool, publisher),
         *_housekeeping(settings, pool),
     ]

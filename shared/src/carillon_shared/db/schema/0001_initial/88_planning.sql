@@ -156,19 +156,17 @@ BEGIN
                     WHEN p.may_skip THEN 'skipped' ELSE 'held' END::carillon.delivery_status,
                CASE WHEN p.free_at IS NOT NULL AND NOT p.may_skip THEN 'throttled' END::carillon.hold_reason,
                CASE WHEN p.free_at IS NOT NULL AND p.may_skip THEN 'throttled' ELSE p.reason END,
-               CASE WHEN NOT p.may_skip THEN p.free_at END
+               CASE WHEN p.free_at IS NOT NULL AND NOT p.may_skip THEN least(p.free_at, p.expires_at) END
         FROM placed p
-        RETURNING id, status
+        RETURNING id, event_id, subscriber, channel, status, next_attempt_at
     ), held AS (
         INSERT INTO carillon.due (delivery_id, due_at, kind)
-        SELECT i.id, least(p.free_at, p.expires_at), 'hold'
-        FROM inserted i JOIN placed p ON p.id = i.id
-        WHERE i.status = 'held'
+        SELECT i.id, i.next_attempt_at, 'hold' FROM inserted i WHERE i.status = 'held'
     ), slots AS (
-        SELECT p.tenant_id, p.subscriber, p.scope, p.channel, p.per_seconds, count(*)::integer AS n
-        FROM inserted i JOIN placed p ON p.id = i.id
-        WHERE i.status = 'queued' AND p.wants_slot
-        GROUP BY p.tenant_id, p.subscriber, p.scope, p.channel, p.per_seconds
+        SELECT t.tenant_id, i.subscriber, t.scope, i.channel, t.per_seconds, count(*)::integer AS n
+        FROM inserted i JOIN targets t ON t.event_id = i.event_id
+        WHERE i.status = 'queued' AND i.channel = ANY (t.throttled)
+        GROUP BY t.tenant_id, i.subscriber, t.scope, i.channel, t.per_seconds
     )
     UPDATE carillon.limit_slots l
     SET taken = ARRAY(SELECT t FROM unnest(l.taken) AS t
@@ -257,15 +255,20 @@ BEGIN
         SELECT l.id, l.tenant_id, l.audience, carillon.plan_verdict(
             l.status, l.cancelled_at, l.deliver_at, l.expires_at, l.ranges, l.planned_at, l.published_at) AS verdict
         FROM locked l
-    ), sized AS (
-        SELECT j.id, CASE
-            WHEN j.verdict <> 'plan' THEN j.verdict
-            WHEN CASE WHEN carillon.audience_is_listed(j.audience)
-                      THEN jsonb_array_length(coalesce(nullif(j.audience->'users', 'null'), '[]'))
-                      ELSE carillon.audience_bound(j.tenant_id, j.audience, range_size + 1) END <= range_size
-                THEN 'planned'
-            ELSE 'large' END AS verdict
+    ), bounded AS (
+        SELECT j.id, j.verdict, CASE
+            WHEN j.verdict <> 'plan' THEN 0
+            WHEN carillon.audience_is_listed(j.audience)
+                THEN jsonb_array_length(coalesce(nullif(j.audience->'users', 'null'), '[]'))
+            ELSE carillon.audience_bound(j.tenant_id, j.audience, range_size + 1) END AS size
         FROM judged j
+    ), sized AS (
+        SELECT b.id, CASE
+            WHEN b.verdict <> 'plan' THEN b.verdict
+            -- Not too many of the medium ones in one transaction either: they are ranges then.
+            WHEN b.size <= range_size AND sum(b.size) OVER (ORDER BY b.size, b.id) <= 2 * range_size THEN 'planned'
+            ELSE 'large' END AS verdict
+        FROM bounded b
     )
     SELECT array_agg(s.id), array_agg(s.verdict), array_agg(s.id) FILTER (WHERE s.verdict = 'planned'),
            array_agg(s.id) FILTER (WHERE s.verdict = 'expired')
@@ -354,19 +357,26 @@ CREATE FUNCTION carillon.planned_rows(event_ids uuid[], los bigint[], his bigint
 RETURNS TABLE (
     event_id uuid, tenant text, traceparent text, channel carillon.channel, lane carillon.lane,
     status carillon.delivery_status, total bigint, ids uuid[])
-LANGUAGE sql STABLE SET plan_cache_mode = force_custom_plan AS $$
-    SELECT w.event_id, t.slug, e.traceparent, d.channel, d.lane, d.status, count(*),
-           array_agg(d.id ORDER BY d.id) FILTER (WHERE d.status = 'queued')
-    FROM unnest(event_ids, los, his) AS w(event_id, lo, hi)
-    JOIN carillon.events e ON e.id = w.event_id
-    JOIN carillon.tenants t ON t.id = e.tenant_id
-    CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
-    JOIN carillon.deliveries d
-      ON d.id BETWEEN carillon.delivery_id(p.prefix, w.lo + 1, 'inapp')
-                  AND carillon.delivery_id(p.prefix, w.hi, 'whatsapp')
-     AND d.event_id = w.event_id
-    WHERE e.id BETWEEN lowest AND highest
-      AND d.id BETWEEN carillon.delivery_id(carillon.delivery_prefix(lowest), 0, 'inapp')
-                   AND carillon.delivery_id(carillon.delivery_prefix(highest), 4294967295, 'whatsapp')
-    GROUP BY w.event_id, t.slug, e.traceparent, d.channel, d.lane, d.status
+LANGUAGE sql STABLE
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    WITH spans AS MATERIALIZED (
+        SELECT w.event_id, t.slug, e.traceparent, e.lane,
+               carillon.delivery_id(carillon.delivery_prefix(w.event_id), w.lo + 1, 'inapp') AS first_id,
+               carillon.delivery_id(carillon.delivery_prefix(w.event_id), w.hi, 'whatsapp') AS last_id
+        FROM unnest(event_ids, los, his) AS w(event_id, lo, hi)
+        CROSS JOIN LATERAL (
+            SELECT v.tenant_id, v.traceparent, v.lane FROM carillon.events v
+            WHERE v.id = w.event_id AND v.id BETWEEN lowest AND highest OFFSET 0) AS e
+        JOIN carillon.tenants t ON t.id = e.tenant_id
+    )
+    SELECT s.event_id, s.slug, s.traceparent, g.channel, s.lane, g.status, g.total, g.ids
+    FROM spans s
+    CROSS JOIN LATERAL (
+        SELECT d.channel, d.status, count(*) AS total,
+               array_agg(d.id ORDER BY d.id) FILTER (WHERE d.status = 'queued') AS ids
+        FROM carillon.deliveries d
+        WHERE d.id BETWEEN s.first_id AND s.last_id AND d.event_id = s.event_id
+          AND d.id BETWEEN carillon.delivery_id(carillon.delivery_prefix(lowest), 0, 'inapp')
+                       AND carillon.delivery_id(carillon.delivery_prefix(highest), 4294967295, 'whatsapp')
+        GROUP BY d.channel, d.status) AS g
 $$;

@@ -112,18 +112,16 @@ BEGIN
     IF ids IS NULL THEN
         RETURN;
     END IF;
+    PERFORM FROM carillon.deliveries d
+    WHERE d.id = ANY (ids) AND d.id BETWEEN ids[1] AND ids[cardinality(ids)]
+    ORDER BY d.id FOR UPDATE;
     RETURN QUERY
-    WITH locked AS MATERIALIZED (
-        SELECT d.* FROM carillon.deliveries d
-        WHERE d.id = ANY (ids) AND d.id BETWEEN ids[1] AND ids[cardinality(ids)]
-        ORDER BY d.id FOR UPDATE
-    )
     SELECT w.id, d.status, d.event_id, d.tenant_id, t.slug, e.traceparent, d.channel, d.lane, d.attempt,
            d.budget_start, d.unknowns,
            CASE WHEN e.cancelled_at IS NOT NULL THEN 'cancelled' WHEN e.expires_at <= now() THEN 'expired' END,
            e.type, coalesce(y.on_unknown, 'at_least_once'), coalesce(y.retry, '{}')
     FROM unnest(ids) AS w(id)
-    LEFT JOIN locked d ON d.id = w.id
+    LEFT JOIN carillon.deliveries d ON d.id = w.id AND d.id BETWEEN ids[1] AND ids[cardinality(ids)]
     LEFT JOIN carillon.events e ON e.id = d.event_id
     LEFT JOIN carillon.tenants t ON t.id = d.tenant_id
     LEFT JOIN carillon.event_types y ON y.tenant_id = d.tenant_id AND y.name = e.type;
