@@ -45,7 +45,13 @@ def api_key_pepper(settings: CliSettings, checkout: Path) -> bytes:
 
 
 def _recorded(checkout: Path, name: str, variable: str) -> str:
-    url = status(checkout).urls.get(name)
+    found = status(checkout)
+    url = found.urls.get(name)
+    if url is None and found.backend == "compose":
+        raise NotReachableError(
+            "Only containers reach the servers of this platform: "
+            f"use `docker compose run --rm cli` in place of `carillon`, or set {variable}."
+        )
     if url is None:
         raise NotReachableError(f"No platform runs here: start one with `carillon up`, or set {variable}.")
     return url
