@@ -18,6 +18,8 @@ from carillon_api.inbox.routes import router as inbox_router
 from carillon_api.intake.hot_route import HotRoute
 from carillon_api.intake.routes import router as intake_router
 from carillon_api.links import router as links_router
+from carillon_api.operators.delivery_routes import router as delivery_commands_router
+from carillon_api.operators.operation_routes import router as operations_router
 from carillon_api.operators.routes import router as operators_router
 from carillon_api.pages.routes import router as pages_router
 from carillon_api.parts import open_services
@@ -47,6 +49,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     inbox_router,
     signals_router,
     operators_router,
+    operations_router,
+    delivery_commands_router,
     pages_router,
     links_router,
 )

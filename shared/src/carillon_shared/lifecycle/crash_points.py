@@ -11,6 +11,7 @@ class CrashPoint(StrEnum):
     RELAY_AFTER_PUBLISH = "relay.after_publish"
     DISPATCHER_AFTER_PLAN = "dispatcher.after_plan"
     DISPATCHER_MID_RANGE = "dispatcher.mid_range"
+    OPERATION_AFTER_COMMIT = "operation.after_commit"
     WORKER_AFTER_LEASE = "worker.after_lease"
     WORKER_AFTER_PROVIDER_REPLY = "worker.after_provider_reply"
     WORKER_AFTER_SETTLE = "worker.after_settle"

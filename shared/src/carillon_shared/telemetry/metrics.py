@@ -82,6 +82,14 @@ RELAYED = Counter("carillon_relay_events_total", "Owed events published by the r
 RESCUED = Counter("carillon_rescues_total", "What was lost on its way and started again.", ["what"])
 SWEEP_FAILURES = Counter("carillon_sweep_failures_total", "Rounds of a sweep that failed.", ["sweep"])
 
+# Operators
+OPERATED = Counter(
+    "carillon_operated_dead_letters_total", "Dead letters that operations looked at.", ["kind", "result"]
+)
+DEAD_COPIES_REMOVED = Counter(
+    "carillon_dead_copies_removed_total", "Messages that the dead queues no longer need.", ["channel"]
+)
+
 # Planning
 PLANNED_DELIVERIES = Counter(
     "carillon_planned_deliveries_total", "Delivery rows written by planning.", ["channel", "status"]
@@ -116,6 +124,7 @@ INTAKE_RESULTS = ("accepted", "duplicate", "rejected")
 PUBLISH_RESULTS = ("confirmed", "returned", "refused", "unconfirmed", "not_connected")
 PURPOSES = ("publish", "consume")
 FRAME_EVENTS = ("notification", "update", "reset", "ready", "signal")
+OPERATIONS = ("replay", "discard")
 RESCUES = ("event", "range", "queued", "retrying", "unknown", "hold")
 
 

@@ -1,13 +1,22 @@
-"""A dead letter as it is shown."""
+"""What operators see and ask for."""
 
 from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from carillon_shared.domain.channels import Channel
-from carillon_shared.domain.states import Reason
-from pydantic import BaseModel, Field
+from carillon_shared.domain.states import DeliveryStatus, Reason
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from carillon_api.deliveries.models import Attempt
+from carillon_api.intake.timestamps import Timestamp
+
+MAX_RATE = 10_000
+DEFAULT_RATE = 250
+
+Word = Annotated[str, StringConstraints(max_length=128, pattern=r"^[^\x00]*$")]
+Why = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
 
 
 class DeadLetter(BaseModel):
@@ -26,3 +35,128 @@ class DeadLetter(BaseModel):
     dead_at: datetime
     age_seconds: float
     attempts: list[Attempt]
+
+
+class DeadLetterCount(BaseModel):
+    """How many dead letters match, by reason."""
+
+    total: int
+    by_reason: dict[str, int]
+
+
+class DeadLetterSelection(BaseModel):
+    """Which dead letters; everything given must hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    channel: Channel | None = None
+    event_type: Word | None = None
+    reason: Reason | None = None
+    provider: Word | None = None
+    since: Timestamp | None = Field(default=None, description="Dead at this time or later.")
+    until: Timestamp | None = Field(default=None, description="Dead before this time.")
+
+    def chosen(self) -> dict[str, Any]:
+        """Return what is given, as it is stored."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class OperationRequest(BaseModel):
+    """Replay or discard many dead letters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    filter: DeadLetterSelection = DeadLetterSelection()
+    all: bool = Field(default=False, description="Needed where the filter is empty.")
+    dry_run: bool = Field(default=False, description="Only tell what would happen.")
+    rate_per_second: int = Field(default=DEFAULT_RATE, ge=1, le=MAX_RATE)
+    reason: Why | None = Field(default=None, description="Why, for the audit. Only a dry run needs none.")
+
+    @model_validator(mode="after")
+    def _is_meant(self) -> Self:
+        if not self.filter.chosen() and not self.all:
+            raise ValueError('an empty filter means everything: say so with "all": true')
+        if self.reason is None and not self.dry_run:
+            raise ValueError("a reason is needed")
+        return self
+
+
+class OperationStarted(BaseModel):
+    """The operation is stored and will be carried out."""
+
+    operation_id: UUID
+    matched: int = Field(description="Dead letters in the filter now.")
+
+
+class DryRun(BaseModel):
+    """What an operation would do now; nothing was changed."""
+
+    matched: int
+    acted: int = Field(description="How many would be replayed, or discarded.")
+    skipped: dict[str, int] = Field(description="How many would stay dead, by reason.")
+    complete: bool = Field(description="False: only the oldest were looked at, there are too many.")
+
+
+class OperationKind(StrEnum):
+    """What an operation does."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+
+
+class OperationStatus(StrEnum):
+    """How far an operation is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"  # by an operator
+    FAILED = "failed"  # by an error, which it tells
+
+
+class Operation(BaseModel):
+    """A replay or discard and its progress."""
+
+    id: UUID
+    kind: OperationKind
+    status: OperationStatus
+    filter: dict[str, Any]
+    reason: str
+    actor: str
+    rate_per_second: int
+    matched: int = Field(description="Dead letters in the filter when it began.")
+    acted: int = Field(description="How many were replayed, or discarded.")
+    skipped: dict[str, int] = Field(
+        description="How many stay dead, by reason; `no_longer_dead`: another operation was there first."
+    )
+    percent: float
+    error: str | None
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+
+
+class DeliveryCommand(BaseModel):
+    """Retry or cancel one delivery."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Why | None = Field(default=None, description="Why, for the audit.")
+
+
+class DeliveryCancelled(BaseModel):
+    """What has become of a delivery that was to be cancelled."""
+
+    id: UUID
+    status: DeliveryStatus
+
+
+class AuditEntry(BaseModel):
+    """Who did what, when and why."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    reason: str | None
+    details: dict[str, Any]

@@ -1,5 +1,6 @@
 """`/v1/admin/dead-letters`."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -14,8 +15,8 @@ from carillon_api.dependencies import get_services, require_scope
 from carillon_api.errors import not_found
 from carillon_api.identifiers import UuidText, uuid_or_missing
 from carillon_api.intake.timestamps import Timestamp
-from carillon_api.operators import storage
-from carillon_api.operators.models import DeadLetter
+from carillon_api.operators import operations, storage
+from carillon_api.operators.models import DeadLetter, DeadLetterCount, DeadLetterSelection
 from carillon_api.operators.storage import DeadLetterFilter, Position
 from carillon_api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, cut, invalid_cursor, key_of
 from carillon_api.problem_responses import problems
@@ -56,6 +57,17 @@ async def list_dead_letters(
         )
     page = cut(rows, limit=limit, key=lambda row: f"{row.dead_at.isoformat()} {row.id}")
     return Page(data=list(page.rows), next_cursor=page.next_cursor)
+
+
+@router.get("/dead-letters:count", operation_id="countDeadLetters", responses=problems())
+async def count_dead_letters(
+    caller: Operator, services: Parts, wanted: Annotated[DeadLetterFilter, Depends(_filter)]
+) -> DeadLetterCount:
+    """Count dead letters by reason."""
+    chosen = DeadLetterSelection(**asdict(wanted)).chosen()
+    async with tenant_transaction(services.pool, caller.tenant_id) as connection:
+        by_reason = await operations.count(connection, tenant_id=caller.tenant_id, chosen=chosen)
+    return DeadLetterCount(total=sum(by_reason.values()), by_reason=by_reason)
 
 
 @router.get("/dead-letters/{delivery}", operation_id="getDeadLetter", responses=problems(404))

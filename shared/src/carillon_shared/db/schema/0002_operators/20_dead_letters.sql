@@ -1,0 +1,157 @@
+-- What operators do to dead letters. A delivery's row is locked and must still be dead, so of two operations on the
+-- same dead letter one wins and the other does not find it any more.
+
+-- The next dead letters in a filter, oldest first, after a place in that order.
+CREATE FUNCTION carillon.matching_dead_letters(
+    tenant integer, wanted jsonb, dead_by timestamptz, after_at timestamptz, after_id uuid, most integer)
+RETURNS TABLE (delivery_id uuid, dead_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT l.delivery_id, l.dead_at FROM carillon.dead_letters l
+    WHERE l.tenant_id = tenant AND l.dead_at <= dead_by
+      AND (l.dead_at, l.delivery_id) > (coalesce(after_at, '-infinity'),
+                                        coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
+      AND (wanted->>'id' IS NULL OR l.delivery_id = (wanted->>'id')::uuid)
+      AND (wanted->>'channel' IS NULL OR l.channel = (wanted->>'channel')::carillon.channel)
+      AND (wanted->>'event_type' IS NULL OR l.event_type = wanted->>'event_type')
+      AND (wanted->>'reason' IS NULL OR l.reason = (wanted->>'reason')::carillon.reason)
+      AND (wanted->>'provider' IS NULL OR l.provider = wanted->>'provider')
+      AND (wanted->>'since' IS NULL OR l.dead_at >= (wanted->>'since')::timestamptz)
+      AND (wanted->>'until' IS NULL OR l.dead_at < (wanted->>'until')::timestamptz)
+    ORDER BY l.dead_at, l.delivery_id LIMIT most
+$$;
+
+-- Why a dead delivery must not go out again, whatever an operator wishes; null: it may. Read in the feed means there
+-- what the inbox shows as read. The type `message` needs no template of the tenant's own: it has built-in ones.
+CREATE FUNCTION carillon.replay_skips(ids uuid[], lowest uuid, highest uuid)
+RETURNS TABLE (delivery_id uuid, skip carillon.reason)
+LANGUAGE sql STABLE
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    SELECT d.id, coalesce(
+        CASE WHEN e.id IS NULL THEN 'retention'::carillon.reason
+             WHEN e.cancelled_at IS NOT NULL THEN 'cancelled'
+             WHEN e.expires_at <= now() THEN 'expired' END,
+        carillon.skip_reason(
+            false, false, coalesce(s.registered, false), d.channel = ANY (t.disabled_channels),
+            carillon.has_address(d.channel, s.email, s.phone), coalesce(y.mandatory, false),
+            carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
+        CASE WHEN i.read_at IS NOT NULL OR i.attention_seq <= f.read_all_seq THEN 'already_read'::carillon.reason
+             WHEN e.type <> 'message' AND NOT EXISTS (
+                 SELECT FROM carillon.templates m
+                 WHERE m.tenant_id = d.tenant_id AND m.event_type = e.type AND m.channel = d.channel)
+             THEN 'template_missing' END)
+    FROM carillon.deliveries d
+    JOIN carillon.tenants t ON t.id = d.tenant_id
+    LEFT JOIN carillon.events e ON e.id = d.event_id
+    LEFT JOIN carillon.subscribers s ON s.tenant_id = d.tenant_id AND s.number = d.subscriber
+    LEFT JOIN carillon.event_types y ON y.tenant_id = d.tenant_id AND y.name = e.type
+    LEFT JOIN carillon.preferences p ON p.tenant_id = d.tenant_id AND p.subscriber = d.subscriber
+    LEFT JOIN carillon.feeds f ON f.tenant_id = d.tenant_id AND f.subscriber = d.subscriber
+    LEFT JOIN carillon.feed_items i
+      ON i.tenant_id = d.tenant_id AND i.subscriber = d.subscriber
+     AND i.id = carillon.delivery_id(carillon.delivery_prefix(d.event_id), d.subscriber, 'inapp')
+    WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'dead'
+$$;
+
+-- Send these again: queued, with a new budget of attempts, their events open. Answers with each that was dead, and
+-- why it stays so. A replayed one is owed to its lane until `due_at`: whoever has published it removes that row, and
+-- if nobody does, the release of holds publishes it.
+CREATE FUNCTION carillon.replay_dead(
+    ids uuid[], lowest uuid, highest uuid, who text, why text, operation uuid, owed_seconds double precision)
+RETURNS TABLE (
+    delivery_id uuid, skip carillon.reason, event_id uuid, tenant text, traceparent text, channel carillon.channel,
+    lane carillon.lane, attempt smallint, unknowns smallint, due_at timestamptz)
+LANGUAGE plpgsql
+SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    first_event uuid := carillon.event_bound(lowest, '0');
+    last_event uuid := carillon.event_bound(highest, 'f');
+    locked uuid[];
+BEGIN
+    SELECT array_agg(o.id) INTO locked
+    FROM (SELECT d.id FROM carillon.deliveries d
+          WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'dead'
+          ORDER BY d.id FOR UPDATE) AS o;
+    -- A new statement: it sees what those have committed who held the locks before.
+    RETURN QUERY
+    WITH judged AS MATERIALIZED (
+        SELECT j.delivery_id AS id, j.skip FROM carillon.replay_skips(locked, lowest, highest) AS j
+    ), changed AS (
+        UPDATE carillon.deliveries d
+        SET status = 'queued', reason = NULL, budget_start = d.attempt, first_attempt_at = NULL,
+            next_attempt_at = NULL, updated_at = now()
+        WHERE d.id = ANY (ARRAY(SELECT j.id FROM judged j WHERE j.skip IS NULL)) AND d.id BETWEEN lowest AND highest
+        RETURNING d.id, d.event_id, d.tenant_id, d.channel, d.lane, d.attempt, d.unknowns
+    ), raised AS (
+        DELETE FROM carillon.dead_letters l
+        WHERE l.delivery_id = ANY (ARRAY(SELECT c.id FROM changed c))
+        RETURNING l.delivery_id, l.reason, l.attempt, l.error
+    ), owed AS (
+        INSERT INTO carillon.due AS u (delivery_id, due_at, kind)
+        SELECT c.id, now() + make_interval(secs => owed_seconds), 'hold' FROM changed c
+        ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, kind = excluded.kind
+    ), reopened AS (
+        UPDATE carillon.events e SET status = 'dispatched'
+        WHERE e.id = ANY (ARRAY(SELECT DISTINCT c.event_id FROM changed c)) AND e.id BETWEEN first_event AND last_event
+          AND e.status = 'completed'
+    ), audited AS (
+        INSERT INTO carillon.audit_log (tenant_id, actor, action, target, reason, details)
+        SELECT c.tenant_id, who, 'delivery.replayed', c.id::text, why,
+               jsonb_build_object('operation', operation, 'dead', r.reason, 'attempt', c.attempt, 'error', r.error)
+        FROM changed c LEFT JOIN raised r ON r.delivery_id = c.id
+    )
+    SELECT j.id, j.skip, c.event_id, t.slug, e.traceparent, c.channel, c.lane, c.attempt,
+           -- What killed its worker once goes alone, like everything that is in doubt.
+           CASE WHEN r.reason = 'poison' THEN greatest(c.unknowns, 2)::smallint ELSE c.unknowns END,
+           now() + make_interval(secs => owed_seconds)
+    FROM judged j
+    LEFT JOIN changed c ON c.id = j.id
+    LEFT JOIN raised r ON r.delivery_id = j.id
+    LEFT JOIN carillon.tenants t ON t.id = c.tenant_id
+    LEFT JOIN carillon.events e ON e.id = c.event_id AND e.id BETWEEN first_event AND last_event;
+END $$;
+
+-- Give these up. Answers with each that was dead.
+CREATE FUNCTION carillon.discard_dead(
+    ids uuid[], lowest uuid, highest uuid, who text, why text, operation uuid)
+RETURNS TABLE (delivery_id uuid)
+LANGUAGE sql
+SET enable_seqscan = off AS $$
+    WITH held AS MATERIALIZED (
+        SELECT d.id FROM carillon.deliveries d
+        WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'dead'
+        ORDER BY d.id FOR UPDATE
+    ), changed AS (
+        UPDATE carillon.deliveries d SET status = 'discarded', reason = 'discarded', updated_at = now()
+        WHERE d.id = ANY (ARRAY(SELECT h.id FROM held h)) AND d.id BETWEEN lowest AND highest
+        RETURNING d.id, d.tenant_id, d.attempt
+    ), removed AS (
+        DELETE FROM carillon.dead_letters l
+        WHERE l.delivery_id = ANY (ARRAY(SELECT c.id FROM changed c))
+        RETURNING l.delivery_id, l.reason, l.error
+    ), audited AS (
+        INSERT INTO carillon.audit_log (tenant_id, actor, action, target, reason, details)
+        SELECT c.tenant_id, who, 'delivery.discarded', c.id::text, why,
+               jsonb_build_object('operation', operation, 'dead', r.reason, 'attempt', c.attempt, 'error', r.error)
+        FROM changed c LEFT JOIN removed r ON r.delivery_id = c.id
+    )
+    SELECT c.id FROM changed c
+$$;
+
+-- Stop one delivery that has not begun. Answers with the state it has then; null: the tenant has none of that id.
+CREATE FUNCTION carillon.cancel_delivery(tenant integer, delivery uuid) RETURNS carillon.delivery_status
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found carillon.delivery_status;
+BEGIN
+    SELECT d.status INTO found FROM carillon.deliveries d
+    WHERE d.id = delivery AND d.tenant_id = tenant FOR UPDATE;
+    IF found IN ('held', 'queued', 'retrying') THEN
+        UPDATE carillon.deliveries d
+        SET status = 'cancelled', reason = 'cancelled', hold_reason = NULL, next_attempt_at = NULL, updated_at = now()
+        WHERE d.id = delivery;
+        DELETE FROM carillon.due u WHERE u.delivery_id = delivery;
+        found := 'cancelled';
+    END IF;
+    RETURN found;
+END $$;
