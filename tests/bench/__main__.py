@@ -23,7 +23,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("scenarios", nargs="*", default=list(_SCENARIOS), help="s1, s4 (all)")
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds after one warm-up (5)")
     parser.add_argument("--items", type=int, default=10_000, help="deliveries of one drain (10000)")
-    parser.add_argument("--concurrency", type=int, default=512, help="send slots of the worker (512)")
+    parser.add_argument("--concurrency", type=int, default=1000, help="send slots of the worker (1000)")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     return parser.parse_args()

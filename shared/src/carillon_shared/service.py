@@ -71,7 +71,7 @@ class Service:
         while True:
             try:
                 return await open_pool(
-                    self.database_url, name=f"carillon-{name}", max_size=self.max_connections
+                    self.database_url, name=f"carillon-{name}", max_size=self.max_connections, resets=False
                 )
             except Exception as error:
                 if shutdown.requested or not is_transient(error):

@@ -69,7 +69,8 @@ class Catalogue:
             missing = [key for key in keys if not self._is_fresh(key, now)]
             if missing:
                 await self._read_types(connection, missing, now)
-        return {row["id"]: self._event(row) for row in rows}
+        tenants: dict[int, TenantProfile] = {}
+        return {row["id"]: self._event(row, tenants) for row in rows}
 
     def _is_fresh(self, key: _TypeKey, now: float) -> bool:
         known = self._types.get(key)
@@ -86,11 +87,14 @@ class Catalogue:
         for key in keys:
             self._types[key] = _Type(found.get(key), name=key[1], channel=self._channel, read_at=now)
 
-    def _event(self, row: asyncpg.Record) -> EventWork:
+    def _event(self, row: asyncpg.Record, tenants: dict[int, TenantProfile]) -> EventWork:
         kind = self._types[row["tenant_id"], row["type"]]
+        tenant = tenants.get(row["tenant_id"])
+        if tenant is None:
+            tenant = tenants[row["tenant_id"]] = _tenant(row)
         content = EventContent(
             id=row["id"],
-            tenant=_tenant(row),
+            tenant=tenant,
             type=row["type"],
             category=row["category"],
             source=row["source"],

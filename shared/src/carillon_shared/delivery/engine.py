@@ -89,7 +89,8 @@ class DeliveryEngine:
         self._lease_seconds = attempt_limit + LEASE_MARGIN_SECONDS
         self._clock = clock
         self._slots = Slots(concurrency)
-        self._largest_wave = max(concurrency // _WAVES, _SMALLEST_SHARE)
+        # Half of what bulk work may hold, so that it fills both waves as well.
+        self._largest_wave = max(concurrency // (2 * _WAVES), _SMALLEST_SHARE)
         self._ended: list[Ended] = []
         self._finished: list[int] = []  # tokens of leases that ended in more than one wave
         self._waves = 0

@@ -27,7 +27,7 @@ from carillon_shared.topology.carillon import work_queue
 
 MessageT = TypeVar("MessageT")
 
-PREFETCH = {Lane.CRITICAL: 256, Lane.NORMAL: 512, Lane.BULK: 16}
+PREFETCH = {Lane.CRITICAL: 256, Lane.NORMAL: 1024, Lane.BULK: 16}
 """Messages per lane that may be here unsettled. Bulk messages are large chunks, so a few are enough."""
 
 
