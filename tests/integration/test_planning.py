@@ -111,6 +111,14 @@ async def planning(migrated: MigratedDatabase) -> AsyncIterator[Planning]:
         channels=_ALL,
     )
 )
+@example(
+    world=Small(
+        people=(Person("u-0"), Person("u-1", registered=False, phone="+12025550147")),
+        audience={"users": ["u-0", "u-1", "stranger"], "exclude": ["stranger"]},
+        inline=({"id": "u-0", "email": "new@example.org"}, {"id": "u-1"}, {"id": "stranger"}),
+        channels=_ALL,
+    )
+)
 async def test_the_database_decides_as_the_oracle_does(shared: Planning, world: Small) -> None:
     event = await store_small(shared, world, slug=next(_SLUGS))
     assert await shared.plan(event) == [Verdict.PLANNED]

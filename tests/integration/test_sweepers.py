@@ -345,11 +345,17 @@ async def test_housekeeping_makes_room_and_clears_away(planning: Planning) -> No
     await planning.owner.execute(
         "INSERT INTO carillon.queue_watermarks VALUES ('q', 'old', now(), now() - interval '2 days')"
     )
+    event = await planning.add_event({"everyone": True})
+    await planning.store.cut(event)
+    await planning.owner.execute(
+        "UPDATE carillon.events SET status = 'expired', accepted_at = now() - interval '2 days'"
+    )
     house = Housekeeping(planning.dispatcher, duplicate_days=7, batch=3)
     assert [await house.clear_away() for _ in range(3)] == [3, 3, 0]
     kept = await planning.owner.fetch("SELECT id FROM carillon.event_keys ORDER BY accepted_at DESC")
     assert [row["id"] for row in kept] == ["1", "2", "3", "4", "5", "6"]
     assert await planning.owner.fetchval("SELECT count(*) FROM carillon.queue_watermarks") == 0
+    assert await planning.owner.fetchval("SELECT count(*) FROM carillon.fanout_ranges") == 0
     await planning.owner.execute(
         """DO $$ BEGIN
             EXECUTE 'DROP TABLE carillon.events' || to_char(now() + interval '3 days', '_YYYYMMDD');

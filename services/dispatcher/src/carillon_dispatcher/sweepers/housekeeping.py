@@ -14,6 +14,12 @@ _KEYS = """
 """
 _TICKETS = "DELETE FROM carillon.stream_tickets WHERE token_expires_at < now()"
 _WATERMARKS = "DELETE FROM carillon.queue_watermarks WHERE updated_at < now() - interval '1 day'"
+# Those of completed events go with the completion; these were cancelled or expired on their way.
+_RANGES = """
+    DELETE FROM carillon.fanout_ranges r USING carillon.events e
+    WHERE e.id = r.event_id AND e.status NOT IN ('dispatching', 'dispatched')
+      AND e.accepted_at < now() - interval '1 day'
+"""
 
 
 class Housekeeping:
@@ -37,5 +43,6 @@ class Housekeeping:
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
             await connection.execute(_TICKETS)
             await connection.execute(_WATERMARKS)
+            await connection.execute(_RANGES)
             tag = await connection.execute(_KEYS, self._duplicate_days, self._batch)
         return int(tag.split()[-1])
