@@ -3,11 +3,21 @@
 from typing import Annotated
 
 import typer
-from carillon_shared.domain.channels import Channel
 
 from carillon_cli.api import segment
 from carillon_cli.calling import with_api
+from carillon_cli.commands.dead_letter_selection import (
+    ChannelOption,
+    DeadReasonOption,
+    EventTypeOption,
+    ProviderOption,
+    ReasonOption,
+    SinceOption,
+    UntilOption,
+    selection,
+)
 from carillon_cli.commands.deliveries import print_attempts
+from carillon_cli.commands.operating import operate
 from carillon_cli.failures import NothingMatchedError
 from carillon_cli.output import JsonFlag, print_fields, print_json, print_rows
 
@@ -15,31 +25,29 @@ app = typer.Typer(help="Deliveries that will not be tried again without a person
 
 _COLUMNS = ("id", "event_type", "subscriber", "channel", "reason", "attempt", "dead_at", "error")
 
+Everything = Annotated[bool, typer.Option("--all", help="Needed where nothing else is chosen.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
+Why = Annotated[str | None, typer.Option("--reason", help="Why; it is written down.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Rate = Annotated[int | None, typer.Option(min=1, help="At most so many a second.")]
+
 
 @app.command("list")
 def list_dead_letters(
-    channel: Annotated[Channel | None, typer.Option(help="Of this channel only.")] = None,
-    event_type: Annotated[str | None, typer.Option(help="Of this event type only.")] = None,
-    reason: Annotated[str | None, typer.Option(help="With this reason only.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Of this provider only.")] = None,
-    since: Annotated[str | None, typer.Option(help="Dead since this time (RFC 3339).")] = None,
-    until: Annotated[str | None, typer.Option(help="Dead before this time (RFC 3339).")] = None,
+    channel: ChannelOption = None,
+    event_type: EventTypeOption = None,
+    reason: ReasonOption = None,
+    provider: ProviderOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
     as_json: JsonFlag = False,
 ) -> None:
     """List dead letters, newest first; exit code 4 when there is none."""
-    rows = with_api(
-        lambda api: api.rows(
-            "/v1/admin/dead-letters",
-            most=limit,
-            channel=channel.value if channel else None,
-            event_type=event_type,
-            reason=reason,
-            provider=provider,
-            since=since,
-            until=until,
-        )
+    chosen = selection(
+        channel=channel, event_type=event_type, reason=reason, provider=provider, since=since, until=until
     )
+    rows = with_api(lambda api: api.rows("/v1/admin/dead-letters", most=limit, **chosen))
     if as_json:
         print_json(rows)
     elif rows:
@@ -60,3 +68,89 @@ def show(
         return
     print_fields({name: value for name, value in found.items() if name != "attempts"})
     print_attempts(found["attempts"])
+
+
+@app.command()
+def count(
+    channel: ChannelOption = None,
+    event_type: EventTypeOption = None,
+    reason: ReasonOption = None,
+    provider: ProviderOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Count dead letters by reason."""
+    chosen = selection(
+        channel=channel, event_type=event_type, reason=reason, provider=provider, since=since, until=until
+    )
+    found = with_api(lambda api: api.get("/v1/admin/dead-letters:count", **chosen))
+    if as_json:
+        print_json(found)
+        return
+    print_rows(("reason", "dead letters"), [*found["by_reason"].items(), ("total", found["total"])])
+
+
+@app.command()
+def replay(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
+    channel: ChannelOption = None,
+    event_type: EventTypeOption = None,
+    dead_reason: DeadReasonOption = None,
+    provider: ProviderOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    everything: Everything = False,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+    why: Why = None,
+    yes: Yes = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Send dead letters again; what is expired, read or opted out of stays. Exit code 4 when none matches."""
+    chosen = selection(
+        channel=channel,
+        event_type=event_type,
+        reason=dead_reason,
+        provider=provider,
+        since=since,
+        until=until,
+    )
+    operate(
+        "replay", chosen, everything=everything, dry_run=dry_run, rate=rate, why=why, yes=yes, as_json=as_json
+    )
+
+
+@app.command()
+def discard(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
+    channel: ChannelOption = None,
+    event_type: EventTypeOption = None,
+    dead_reason: DeadReasonOption = None,
+    provider: ProviderOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    everything: Everything = False,
+    dry_run: DryRun = False,
+    rate: Rate = None,
+    why: Why = None,
+    yes: Yes = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Give dead letters up. Exit code 4 when none matches."""
+    chosen = selection(
+        channel=channel,
+        event_type=event_type,
+        reason=dead_reason,
+        provider=provider,
+        since=since,
+        until=until,
+    )
+    operate(
+        "discard",
+        chosen,
+        everything=everything,
+        dry_run=dry_run,
+        rate=rate,
+        why=why,
+        yes=yes,
+        as_json=as_json,
+    )

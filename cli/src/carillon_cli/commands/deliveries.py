@@ -14,15 +14,12 @@ app = typer.Typer(help="One event to one person over one channel.", no_args_is_h
 COLUMNS = ("delivery", "subscriber", "channel", "status", "why", "attempts")
 
 
-@app.callback()
-def deliveries() -> None:
-    """Group the commands, also while there is one only."""
+DeliveryArgument = Annotated[str, typer.Argument(metavar="DELIVERY", help="Its id.")]
+Why = Annotated[str | None, typer.Option("--reason", help="Why; it is written down.")]
 
 
 @app.command()
-def show(
-    delivery: Annotated[str, typer.Argument(metavar="DELIVERY", help="Its id.")], as_json: JsonFlag = False
-) -> None:
+def show(delivery: DeliveryArgument, as_json: JsonFlag = False) -> None:
     """Show a delivery and every attempt at it."""
     found = with_api(lambda api: api.get(f"/v1/deliveries/{segment(delivery)}"))
     if as_json:
@@ -30,6 +27,27 @@ def show(
         return
     print_fields({name: value for name, value in found.items() if name != "attempts"})
     print_attempts(found["attempts"])
+
+
+@app.command()
+def retry(delivery: DeliveryArgument, why: Why = None, as_json: JsonFlag = False) -> None:
+    """Send a dead delivery again; exit code 1 when that would not be right any more."""
+    path = f"/v1/deliveries/{segment(delivery)}/retry"
+    _print_command(with_api(lambda api: api.post(path, {"reason": why})), as_json=as_json)
+
+
+@app.command()
+def cancel(delivery: DeliveryArgument, why: Why = None, as_json: JsonFlag = False) -> None:
+    """Stop a delivery that has not begun; exit code 1 when it is being sent or over."""
+    path = f"/v1/deliveries/{segment(delivery)}/cancel"
+    _print_command(with_api(lambda api: api.post(path, {"reason": why})), as_json=as_json)
+
+
+def _print_command(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+    else:
+        print_fields(answer)
 
 
 def row_of(delivery: dict[str, Any]) -> Sequence[Any]:

@@ -1,0 +1,35 @@
+"""Which dead letters a command is about: the same options everywhere."""
+
+from typing import Annotated
+
+import typer
+from carillon_shared.domain.channels import Channel
+
+ChannelOption = Annotated[Channel | None, typer.Option(help="Of this channel only.")]
+EventTypeOption = Annotated[str | None, typer.Option(help="Of this event type only.")]
+ReasonOption = Annotated[str | None, typer.Option(help="With this reason only.")]
+DeadReasonOption = Annotated[str | None, typer.Option("--dead-reason", help="Dead for this reason only.")]
+ProviderOption = Annotated[str | None, typer.Option(help="Of this provider only.")]
+SinceOption = Annotated[str | None, typer.Option(help="Dead since this time (RFC 3339).")]
+UntilOption = Annotated[str | None, typer.Option(help="Dead before this time (RFC 3339).")]
+
+
+def selection(
+    *,
+    channel: Channel | None,
+    event_type: str | None,
+    reason: str | None,
+    provider: str | None,
+    since: str | None,
+    until: str | None,
+) -> dict[str, str]:
+    """Return what is given, as the API names it."""
+    given = {
+        "channel": channel.value if channel else None,
+        "event_type": event_type,
+        "reason": reason,
+        "provider": provider,
+        "since": since,
+        "until": until,
+    }
+    return {name: value for name, value in given.items() if value is not None}
