@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvloop
+from bench.ground import prepared
+from bench.intake import Intakes, can_run
 from bench.line_up import Drains
 from bench.report import as_json, markdown, replace_figures, surroundings
 from bench.results import Run
@@ -15,15 +17,18 @@ from bench.servers import Servers, private_servers
 from carillon_local.places import find_checkout
 from carillon_shared.telemetry.logging import configure_logging
 
-_SCENARIOS = ("s1",)
+_SCENARIOS = ("s1", "s4")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", default=list(_SCENARIOS), help="s1, s4 (all)")
+    parser.add_argument(
+        "scenarios", nargs="*", choices=_SCENARIOS, default=list(_SCENARIOS), help="s1, s4 (both)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds after one warm-up (5)")
     parser.add_argument("--items", type=int, default=10_000, help="deliveries of one drain (10000)")
     parser.add_argument("--concurrency", type=int, default=1000, help="send slots of the worker (1000)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of one load on the API (4)")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     return parser.parse_args()
@@ -33,6 +38,8 @@ def main() -> None:
     """Run the scenarios, print the tables and write them where they are wanted."""
     options = _arguments()
     configure_logging("bench", level="WARNING", log_format="console")
+    if "s4" in options.scenarios and not can_run():
+        sys.exit("S4 needs wrk, a load generator: `apt-get install wrk`, or choose `python -m bench s1`.")
     checkout = find_checkout(Path(__file__))
     where = surroundings(checkout, os.getloadavg()[0])
     with private_servers() as servers:
@@ -47,23 +54,21 @@ def main() -> None:
 
 
 async def _measure(options: argparse.Namespace, servers: Servers) -> list[Run]:
-    runs: list[Run] = []
-    if "s1" in options.scenarios:
-        runs += await _drains(options, servers)
-    return runs
-
-
-async def _drains(options: argparse.Namespace, servers: Servers) -> list[Run]:
     """The first round warms caches up and does not count; Celery does a fifth of the work."""
     runs: list[Run] = []
-    async with Drains(
-        servers,
-        items=options.items,
-        celery_items=max(options.items // 5, 1),
-        concurrency=options.concurrency,
-    ) as drains:
+    async with prepared(servers, people=options.items) as workload:
+        celery_items = max(options.items // 5, 1)
+        drains = Drains(
+            servers,
+            workload,
+            items=options.items,
+            celery_items=celery_items,
+            concurrency=options.concurrency,
+        )
+        intakes = Intakes(servers, workload, seconds=options.seconds)
         for number in _rounds(options.rounds):
-            measured = await drains.round(number)
+            measured = await drains.round(number) if "s1" in options.scenarios else []
+            measured += await intakes.round(number) if "s4" in options.scenarios else []
             runs += measured if number else []
     return runs
 

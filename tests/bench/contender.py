@@ -91,9 +91,9 @@ async def measure(
     The process's start is not measured. Ending late is no matter: nothing costs nothing.
     """
     trees = {"contender": started.process.pid, **servers}
-    await _until(lambda: _reached(count, 1), started, seconds=_FIRST_SECONDS, every=_LOOK_FOR_FIRST)
+    await until(lambda: _reached(count, 1), started, seconds=_FIRST_SECONDS, every=_LOOK_FOR_FIRST)
     first, before = usages(trees), await count()
-    await _until(lambda: _reached(count, expected), started, seconds=_ALL_SECONDS, every=_LOOK_FOR_LAST)
+    await until(lambda: _reached(count, expected), started, seconds=_ALL_SECONDS, every=_LOOK_FOR_LAST)
     last = usages(trees)
     return Measured(before, _difference(first, last), last["contender"].resident)
 
@@ -106,9 +106,10 @@ async def _reached(count: Callable[[], Awaitable[int]], wanted: int) -> bool:
     return await count() >= wanted
 
 
-async def _until(
+async def until(
     fact: Callable[[], Awaitable[bool]], started: Started, *, seconds: float, every: float
 ) -> None:
+    """Look for a fact `every` so many seconds. Raises `ContenderError` when the process ends or time is over."""
     deadline = time.monotonic() + seconds
     while not await fact():
         started.check()

@@ -4,30 +4,19 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Self
 
-import aio_pika
-import asyncpg
 from bench.contender import Program
 from bench.drain import Contender, drain
 from bench.goals import CARILLON_CHUNKS, CARILLON_SINGLE, CELERY, FLOOR
+from bench.ground import CELERY_QUEUE, DATABASE, FLOOR_QUEUE
 from bench.results import Run
 from bench.servers import Servers
-from bench.workload import CHUNK, Workload, make_workload
-from carillon_local.database import prepare_database
-from carillon_shared.broker.declare import declare
-from carillon_shared.broker.session import BrokerSession
-from carillon_shared.db.migrate import migrate
-from carillon_shared.db.pool import open_pool
+from bench.workload import CHUNK, Workload
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.topology.carillon import work_queue
 
-FLOOR_QUEUE = "bench.floor"
-CELERY_QUEUE = "bench.celery"
-_DATABASE = "bench"
 _TESTS = Path(__file__).parents[1]
 
 _FLOOR_COUNT = "SELECT count(*) FROM bench.status"
@@ -48,57 +37,29 @@ _CARILLON_WINDOW = """
 
 
 class Drains:
-    """The four contenders on one set of servers. Use as a context manager."""
+    """The four contenders of one drain."""
 
-    def __init__(self, servers: Servers, *, items: int, celery_items: int, concurrency: int) -> None:
+    def __init__(
+        self, servers: Servers, workload: Workload, *, items: int, celery_items: int, concurrency: int
+    ) -> None:
         self._servers = servers
+        self._workload = workload
         self._items = items
         self._celery_items = celery_items
         self._concurrency = concurrency
-        self._stack = AsyncExitStack()
-        self._workload: Workload | None = None
-
-    async def __aenter__(self) -> Self:
-        async with self._stack:
-            self._workload = await self._prepare()
-            self._stack = self._stack.pop_all()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
 
     async def round(self, number: int) -> list[Run]:
         """Run every contender once, in an order that turns from round to round."""
         contenders = [self._floor(), self._carillon(1), self._carillon(CHUNK), self._celery()]
         turn = number % len(contenders)
         return [
-            await drain(contender, self.workload, self._servers, number=number)
+            await drain(contender, self._workload, self._servers, number=number)
             for contender in contenders[turn:] + contenders[:turn]
         ]
 
-    @property
-    def workload(self) -> Workload:
-        """What they work through."""
-        assert self._workload is not None
-        return self._workload
-
-    async def _prepare(self) -> Workload:
-        servers, url = self._servers, self._servers.rabbitmq.amqp_url
-        await prepare_database(servers.postgres.superuser_url, _DATABASE, servers.secrets)
-        owner = servers.database_url("carillon_owner", _DATABASE)
-        await migrate(owner)
-        await declare(url)
-        await _declare_queues(url)
-        pool = await open_pool(owner, name="bench", max_size=2)
-        self._stack.push_async_callback(pool.close)
-        superuser = await asyncpg.connect(servers.postgres.superuser_url, database=_DATABASE)
-        self._stack.push_async_callback(superuser.close)
-        session = await self._stack.enter_async_context(BrokerSession(url, name="bench"))
-        return await make_workload(pool, superuser, session, people=max(self._items, self._celery_items))
-
     def _environment(self, queue: str) -> Mapping[str, str]:
         return {
-            "BENCH_DATABASE_URL": self._servers.database_url("carillon_owner", _DATABASE),
+            "BENCH_DATABASE_URL": self._servers.database_url("carillon_owner", DATABASE),
             "BENCH_BROKER_URL": self._servers.rabbitmq.amqp_url,
             "BENCH_QUEUE": queue,
             "PYTHONPATH": str(_TESTS),
@@ -106,8 +67,8 @@ class Drains:
 
     def _floor(self) -> Contender:
         async def fill(items: int) -> None:
-            chunks = await self.workload.load(items, chunk=1, lane=Lane.NORMAL)
-            await self.workload.publish(chunks, queue=FLOOR_QUEUE)
+            chunks = await self._workload.load(items, chunk=1, lane=Lane.NORMAL)
+            await self._workload.publish(chunks, queue=FLOOR_QUEUE)
 
         argv = [sys.executable, "-m", "bench.floors.hand_batched"]
         return Contender(
@@ -123,7 +84,7 @@ class Drains:
         environment = self._environment(CELERY_QUEUE)
 
         async def fill(items: int) -> None:
-            chunks = await self.workload.load(items, chunk=1, lane=Lane.NORMAL)
+            chunks = await self._workload.load(items, chunk=1, lane=Lane.NORMAL)
             bodies = b"\n".join(chunk.model_dump_json().encode() for chunk in chunks)
             await _publish_tasks(bodies, environment)
 
@@ -143,10 +104,10 @@ class Drains:
         lane = Lane.NORMAL if chunk == 1 else Lane.BULK
 
         async def fill(items: int) -> None:
-            await self.workload.publish(await self.workload.load(items, chunk=chunk, lane=lane))
+            await self._workload.publish(await self._workload.load(items, chunk=chunk, lane=lane))
 
         environment = {
-            "CARILLON_DATABASE_URL": self._servers.database_url("carillon_email_worker", _DATABASE),
+            "CARILLON_DATABASE_URL": self._servers.database_url("carillon_email_worker", DATABASE),
             "CARILLON_BROKER_URL": self._servers.rabbitmq.amqp_url,
             "CARILLON_METRICS_PORT": "0",
             "CARILLON_LOG_LEVEL": "WARNING",  # the sandbox's line for every mail is not the engine's
@@ -165,12 +126,6 @@ class Drains:
             count=_CARILLON_COUNT,
             window=_CARILLON_WINDOW,
         )
-
-
-async def _declare_queues(url: str) -> None:
-    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
-        for name in (FLOOR_QUEUE, CELERY_QUEUE):
-            await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
 
 
 async def _publish_tasks(bodies: bytes, environment: Mapping[str, str]) -> None:

@@ -74,3 +74,10 @@ def check_empty(contender: str, queue: str, messages: int) -> None:
     """Raise `CountError` unless nothing is left in the queue: what was not acknowledged came back to it."""
     if messages:
         raise CountError(f"{contender}: {messages} messages of {queue} were not acknowledged")
+
+
+def check_accepted(contender: str, *, answered: int, failed: int, stored: int, connections: int) -> None:
+    """Raise `CountError` unless every answered request is stored, and none more than were still open."""
+    open_at_the_end = stored - answered
+    if failed or not 0 <= open_at_the_end <= connections:
+        raise CountError(f"{contender}: {answered} answered, {failed} failed, {stored} stored")
