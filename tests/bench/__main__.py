@@ -9,21 +9,23 @@ from pathlib import Path
 
 import uvloop
 from bench.ground import prepared
+from bench.idle import rest
 from bench.intake import Intakes, can_run
 from bench.line_up import Drains
 from bench.report import as_json, markdown, replace_figures, surroundings
-from bench.results import Run
+from bench.results import Resting, Run
 from bench.servers import Servers, private_servers
 from carillon_local.places import find_checkout
 from carillon_shared.telemetry.logging import configure_logging
 
-_SCENARIOS = ("s1", "s4")
+_SCENARIOS = ("s1", "s4", "idle")
+_IDLE_SECONDS = 20.0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
-        "scenarios", nargs="*", choices=_SCENARIOS, default=list(_SCENARIOS), help="s1, s4 (both)"
+        "scenarios", nargs="*", choices=_SCENARIOS, default=list(_SCENARIOS), help="s1, s4, idle (all)"
     )
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds after one warm-up (5)")
     parser.add_argument("--items", type=int, default=10_000, help="deliveries of one drain (10000)")
@@ -43,17 +45,17 @@ def main() -> None:
     checkout = find_checkout(Path(__file__))
     where = surroundings(checkout, os.getloadavg()[0])
     with private_servers() as servers:
-        runs = uvloop.run(_measure(options, servers))
-    figures = markdown(where, runs)
+        runs, resting = uvloop.run(_measure(options, servers))
+    figures = markdown(where, runs, resting)
     sys.stdout.write(f"{figures}\n")
     if options.json:
-        options.json.write_text(json.dumps(as_json(where, runs), indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(as_json(where, runs, resting), indent=2) + "\n", encoding="utf-8")
     if options.write:
         page = checkout / "docs" / "benchmarks.md"
         page.write_text(replace_figures(page.read_text(encoding="utf-8"), figures), encoding="utf-8")
 
 
-async def _measure(options: argparse.Namespace, servers: Servers) -> list[Run]:
+async def _measure(options: argparse.Namespace, servers: Servers) -> tuple[list[Run], list[Resting]]:
     """The first round warms caches up and does not count; Celery does a fifth of the work."""
     runs: list[Run] = []
     async with prepared(servers, people=options.items) as workload:
@@ -66,11 +68,12 @@ async def _measure(options: argparse.Namespace, servers: Servers) -> list[Run]:
             concurrency=options.concurrency,
         )
         intakes = Intakes(servers, workload, seconds=options.seconds)
-        for number in _rounds(options.rounds):
+        resting = await rest(servers, seconds=_IDLE_SECONDS) if "idle" in options.scenarios else []
+        for number in _rounds(options.rounds if {"s1", "s4"} & set(options.scenarios) else -1):
             measured = await drains.round(number) if "s1" in options.scenarios else []
             measured += await intakes.round(number) if "s4" in options.scenarios else []
             runs += measured if number else []
-    return runs
+    return runs, resting
 
 
 def _rounds(rounds: int) -> Iterator[int]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -64,7 +65,7 @@ class Program:
 @contextlib.asynccontextmanager
 async def running(program: Program, logs: Path) -> AsyncIterator[Started]:
     """Start it; end it with SIGTERM, which must end it cleanly."""
-    log = logs / "contender.log"
+    log = logs / (re.sub(r"\W+", "-", program.name) + ".log")
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603, ASYNC220 - commands of our own; nothing else is to run now
             list(program.argv),
@@ -109,7 +110,7 @@ async def _reached(count: Callable[[], Awaitable[int]], wanted: int) -> bool:
 async def until(
     fact: Callable[[], Awaitable[bool]], started: Started, *, seconds: float, every: float
 ) -> None:
-    """Look for a fact `every` so many seconds. Raises `ContenderError` when the process ends or time is over."""
+    """Look for a fact `every` so many seconds. Raises `ContenderError` when it cannot come any more."""
     deadline = time.monotonic() + seconds
     while not await fact():
         started.check()

@@ -44,6 +44,13 @@ GOALS = (
 )
 
 
+IDLE_CPU = 0.05
+"""Share of one core that the whole platform with its servers may use while nobody uses it."""
+
+IDLE_RESIDENT = 120 * 1024 * 1024
+"""Bytes of memory that each service may hold then; the servers are not ours to judge."""
+
+
 def verdicts(runs: Sequence[Run], goals: Sequence[Goal] = GOALS) -> list[Verdict]:
     """Return how the goals stand, as far as these runs say anything about them."""
     measured = [(goal, ratios(runs, goal.contender, goal.anchor)) for goal in goals]

@@ -68,27 +68,29 @@ class Intakes:
         port = self._servers.ports.pick()
         program = Program(name, [sys.executable, "-m", module], self._environment(port))
         async with running(program, self._servers.logs) as started:
-            await until(lambda: _is_ready(port), started, seconds=_START_SECONDS, every=0.1)
+            await until(
+                lambda: answers(f"http://127.0.0.1:{port}/readyz"), started, seconds=_START_SECONDS, every=0.1
+            )
             warm = await self._load(port, _WARM_UP_SECONDS)
-            run, answers = await self._measured(started, port, number)
-        await self._check(name, warm, answers)
+            run, counted = await self._measured(started, port, number)
+        await self._check(name, warm, counted)
         await self._purge()
         return run
 
     async def _measured(self, started: Started, port: int, number: int) -> tuple[Run, _Answers]:
         trees = {"contender": started.process.pid, **self._servers.trees}
         before = usages(trees)
-        answers = await self._load(port, self._seconds)
+        counted = await self._load(port, self._seconds)
         after = usages(trees)
         run = Run(
             contender=started.name,
             round=number,
-            items=answers.requests,
-            seconds=answers.seconds,
+            items=counted.requests,
+            seconds=counted.seconds,
             cpu={part: after[part].cpu - before[part].cpu for part in trees},
             resident=after["contender"].resident,
         )
-        return run, answers
+        return run, counted
 
     async def _check(self, name: str, *loads: _Answers) -> None:
         answered = sum(load.requests for load in loads)
@@ -138,8 +140,9 @@ class Intakes:
         }
 
 
-async def _is_ready(port: int) -> bool:
-    return await asyncio.to_thread(_ask, f"http://127.0.0.1:{port}/readyz")
+async def answers(url: str) -> bool:
+    """Tell whether this address answers with 200 now."""
+    return await asyncio.to_thread(_ask, url)
 
 
 def _ask(url: str) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.goals import Verdict, verdicts
-from bench.results import Run, spread_of
+from bench.goals import IDLE_CPU, IDLE_RESIDENT, Verdict, verdicts
+from bench.results import Resting, Run, spread_of
 
 _BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
 _MEGABYTE = 1024 * 1024
@@ -45,16 +45,18 @@ def surroundings(checkout: Path, load: float) -> Surroundings:
     )
 
 
-def markdown(where: Surroundings, runs: Sequence[Run]) -> str:
+def markdown(where: Surroundings, runs: Sequence[Run], resting: Sequence[Resting] = ()) -> str:
     """Return the tables of figures and goals."""
-    return "\n".join([str(where), "", *_figures(runs), "", *_goals(verdicts(runs))])
+    tables = [*_figures(runs), "", *_goals(verdicts(runs))] if runs else []
+    return "\n".join([str(where), "", *tables, *(["", *_idle(resting)] if resting else [])])
 
 
-def as_json(where: Surroundings, runs: Sequence[Run]) -> dict[str, Any]:
+def as_json(where: Surroundings, runs: Sequence[Run], resting: Sequence[Resting] = ()) -> dict[str, Any]:
     """Return everything that was measured, and how the goals stand."""
     return {
         "surroundings": asdict(where),
         "runs": [asdict(run) for run in runs],
+        "idle": [asdict(one) for one in resting],
         "goals": [asdict(verdict) | {"met": verdict.met} for verdict in verdicts(runs)],
     }
 
@@ -92,8 +94,25 @@ def _goals(found: Sequence[Verdict]) -> Iterator[str]:
     for verdict in found:
         goal, ratio = verdict.goal, verdict.ratio
         values = f"{ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f})"
-        met = "yes" if verdict.met else "no"
-        yield _row([goal.scenario, goal.contender, goal.anchor, values, f"{goal.at_least:g}", met])
+        cells = [goal.scenario, goal.contender, goal.anchor, values, f"{goal.at_least:g}"]
+        yield _row([*cells, _yes(verdict.met)])
+
+
+def _idle(resting: Sequence[Resting]) -> Iterator[str]:
+    yield _row(["at rest", "% of a core", "resident MB", "goal", "met"])
+    yield _row(["---", "---:", "---:", "---", "---"])
+    servers = {"broker", "database"}
+    for one in resting:
+        goal = "-" if one.name in servers else f"< {IDLE_RESIDENT // _MEGABYTE} MB"
+        met = "-" if one.name in servers else _yes(one.resident < IDLE_RESIDENT)
+        yield _row([one.name, f"{one.cpu:.1%}", f"{one.resident / _MEGABYTE:.0f}", goal, met])
+    total = sum(one.cpu for one in resting)
+    memory = sum(one.resident for one in resting) / _MEGABYTE
+    yield _row(["all", f"{total:.1%}", f"{memory:.0f}", f"< {IDLE_CPU:.0%}", _yes(total < IDLE_CPU)])
+
+
+def _yes(fact: bool) -> str:  # noqa: FBT001 - its only parameter
+    return "yes" if fact else "no"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -36,6 +36,15 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Resting:
+    """One process tree while nothing happens: share of one core, and bytes in memory."""
+
+    name: str
+    cpu: float
+    resident: int
+
+
+@dataclass(frozen=True, slots=True)
 class Spread:
     """A median with the quartiles around it."""
 
