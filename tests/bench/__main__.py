@@ -24,9 +24,7 @@ _IDLE_SECONDS = 20.0
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument(
-        "scenarios", nargs="*", choices=_SCENARIOS, default=list(_SCENARIOS), help="s1, s4, idle (all)"
-    )
+    parser.add_argument("--only", choices=_SCENARIOS, help="one scenario (all)")
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds after one warm-up (5)")
     parser.add_argument("--items", type=int, default=10_000, help="deliveries of one drain (10000)")
     parser.add_argument("--concurrency", type=int, default=1000, help="send slots of the worker (1000)")
@@ -40,8 +38,8 @@ def main() -> None:
     """Run the scenarios, print the tables and write them where they are wanted."""
     options = _arguments()
     configure_logging("bench", level="WARNING", log_format="console")
-    if "s4" in options.scenarios and not can_run():
-        sys.exit("S4 needs wrk, a load generator: `apt-get install wrk`, or choose `python -m bench s1`.")
+    if options.only in {None, "s4"} and not can_run():
+        sys.exit("S4 needs wrk, a load generator: `apt-get install wrk`, or choose another with --only.")
     checkout = find_checkout(Path(__file__))
     where = surroundings(checkout, os.getloadavg()[0])
     with private_servers() as servers:
@@ -68,10 +66,10 @@ async def _measure(options: argparse.Namespace, servers: Servers) -> tuple[list[
             concurrency=options.concurrency,
         )
         intakes = Intakes(servers, workload, seconds=options.seconds)
-        resting = await rest(servers, seconds=_IDLE_SECONDS) if "idle" in options.scenarios else []
-        for number in _rounds(options.rounds if {"s1", "s4"} & set(options.scenarios) else -1):
-            measured = await drains.round(number) if "s1" in options.scenarios else []
-            measured += await intakes.round(number) if "s4" in options.scenarios else []
+        resting = await rest(servers, seconds=_IDLE_SECONDS) if options.only in {None, "idle"} else []
+        for number in _rounds(-1 if options.only == "idle" else options.rounds):
+            measured = await drains.round(number) if options.only in {None, "s1"} else []
+            measured += await intakes.round(number) if options.only in {None, "s4"} else []
             runs += measured if number else []
     return runs, resting
 

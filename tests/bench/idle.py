@@ -53,7 +53,7 @@ async def _ready(service: Service, started: Started, addresses: Addresses) -> No
     url = service_child(service, addresses).ready_url
 
     async def fact() -> bool:
-        return await answers(url)
+        return url is not None and await answers(url)
 
     await until(fact, started, seconds=_START_SECONDS, every=0.1)
 

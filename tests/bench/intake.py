@@ -68,9 +68,8 @@ class Intakes:
         port = self._servers.ports.pick()
         program = Program(name, [sys.executable, "-m", module], self._environment(port))
         async with running(program, self._servers.logs) as started:
-            await until(
-                lambda: answers(f"http://127.0.0.1:{port}/readyz"), started, seconds=_START_SECONDS, every=0.1
-            )
+            url = f"http://127.0.0.1:{port}/readyz"
+            await until(lambda: answers(url), started, seconds=_START_SECONDS, every=0.1)
             warm = await self._load(port, _WARM_UP_SECONDS)
             run, counted = await self._measured(started, port, number)
         await self._check(name, warm, counted)
