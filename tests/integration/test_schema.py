@@ -1,7 +1,7 @@
 """The schema agrees with the code that uses it."""
 
 from enum import StrEnum
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import pytest
 from carillon_shared.db.migrate import is_current, migrate
@@ -55,6 +55,16 @@ async def test_delivery_ids_are_computed_alike_by_python_and_sql(migrated: Migra
             assert accepted_at(from_python) == accepted_at(event)
             assert from_python.version == 8
     assert event.version == 7
+    await pool.close()
+
+
+async def test_what_was_accepted_later_sorts_later(migrated: MigratedDatabase) -> None:
+    pool = await migrated.pool()
+    ids = [
+        UUID(str(await pool.fetchval("SELECT carillon.new_event_id(clock_timestamp())"))) for _ in range(50)
+    ]
+    assert ids == sorted(ids)
+    assert {identifier.variant for identifier in ids} == {RFC_4122}
     await pool.close()
 
 

@@ -3,7 +3,7 @@
 A delivery id is a UUIDv8 (RFC 9562, section 5.8) laid out so that it can be computed from, and
 taken apart into, its parts without a look-up::
 
-    48 bits accept time in ms | 4 version | 12 + 26 bits of the event's randomness | 2 variant inside
+    48 bits accept time in ms | 4 version | 12 bits fraction of the ms | 2 variant | 26 random bits
     | 32 bits subscriber number | 4 bits channel
 
 Its first 23 hexadecimal digits are those of the event id (but for the version digit), so the

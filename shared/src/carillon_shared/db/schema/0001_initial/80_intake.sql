@@ -67,7 +67,8 @@ BEGIN
              WITH ORDINALITY AS g(tenant_id, source, external_id, body_hash, n)
     ), inserted AS (
         INSERT INTO carillon.event_keys AS k (tenant_id, source, id, event_id, body_hash, accepted_at)
-        SELECT g.tenant_id, g.source, g.external_id, carillon.new_event_id(moment), g.body_hash, moment
+        SELECT g.tenant_id, g.source, g.external_id, carillon.new_event_id(moment + g.n * interval '1 microsecond'),
+               g.body_hash, moment
         FROM given g ORDER BY g.n
         ON CONFLICT DO NOTHING
         RETURNING k.tenant_id, k.source, k.id
