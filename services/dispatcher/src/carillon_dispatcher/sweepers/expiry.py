@@ -26,12 +26,11 @@ _END_DELIVERIES = """
     ), changed AS (
         UPDATE carillon.deliveries d
         SET status = 'expired', reason = 'expired', hold_reason = NULL, updated_at = now()
-        FROM page p
-        WHERE d.id = p.id AND d.id > $2 AND d.id <= $3 AND d.event_id = $1
+        WHERE d.id = ANY (ARRAY(SELECT id FROM page)) AND d.id > $2 AND d.id <= $3 AND d.event_id = $1
           AND d.status IN ('held', 'queued', 'retrying')
         RETURNING d.id
     ), no_longer_due AS (
-        DELETE FROM carillon.due u USING changed c WHERE u.delivery_id = c.id
+        DELETE FROM carillon.due WHERE delivery_id = ANY (ARRAY(SELECT id FROM changed))
     )
     SELECT (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last, (SELECT count(*) FROM changed) AS ended
 """

@@ -8,8 +8,7 @@ from carillon_dispatcher.sweepers.rescued import publish_rescued, rescued
 _RELEASE = "SELECT * FROM carillon.release_holds($1, $2)"
 # Only the rows this release left: the delivery may have been held anew meanwhile.
 _DONE = """
-    DELETE FROM carillon.due u USING unnest($1::uuid[], $2::timestamptz[]) AS w(id, due_at)
-    WHERE u.delivery_id = w.id AND u.due_at = w.due_at AND u.kind = 'hold'
+    DELETE FROM carillon.due WHERE delivery_id = ANY ($1) AND due_at = $2 AND kind = 'hold'
 """
 _AGAIN_SECONDS = 60.0
 
@@ -30,6 +29,5 @@ class DueHolds:
             return 0
         if await publish_rescued(self._publisher, "hold", [rescued(row) for row in rows]):
             async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-                ids, due_ats = [row["delivery_id"] for row in rows], [row["due_at"] for row in rows]
-                await connection.execute(_DONE, ids, due_ats)
+                await connection.execute(_DONE, [row["delivery_id"] for row in rows], rows[0]["due_at"])
         return len(rows)

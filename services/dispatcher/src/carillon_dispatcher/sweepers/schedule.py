@@ -22,6 +22,7 @@ from carillon_dispatcher.sweepers.relay import Relay, RelayPublisher
 _BATCH = 1000
 _EVENT_PAGE = 1000
 _LOST_PAGE = 200
+_LEASES = 100  # each of up to a few hundred deliveries
 _KEYS = 5000
 
 
@@ -51,7 +52,7 @@ def sweeps(
 def _rescues(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher) -> list[Sweep]:
     interval = settings.dispatcher_rescue_interval
     ranges = StalledRanges(pool, publisher, seconds=settings.dispatcher_stalled_seconds, batch=_BATCH)
-    leases = ExpiredLeases(pool, grace=settings.dispatcher_unknown_grace, batch=_BATCH)
+    leases = ExpiredLeases(pool, grace=settings.dispatcher_unknown_grace, batch=_LEASES)
     lost = LostChunks(
         pool,
         publisher,
@@ -64,7 +65,7 @@ def _rescues(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher
     retries = DueDeliveries(pool, publisher, kind="retry", what="retrying", rule=after_overdue, batch=_BATCH)
     return [
         Sweep("stalled-ranges", interval, ranges.rescue, _BATCH),
-        Sweep("expired-leases", interval, leases.expire, _BATCH),
+        Sweep("expired-leases", interval, leases.expire, _LEASES),
         Sweep("lost-chunks", interval, lost.rescue, _BATCH),
         Sweep("unknown", interval, unknown.bring_on, _BATCH),
         Sweep("overdue-retries", interval, retries.bring_on, _BATCH),

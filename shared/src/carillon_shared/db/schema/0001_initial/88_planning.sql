@@ -71,12 +71,14 @@ BEGIN
     FROM unnest(tenants, subscribers, scopes, channels) AS w(tenant_id, subscriber, scope, channel)
     ORDER BY 1, 2, 3, 4
     ON CONFLICT DO NOTHING;
-    PERFORM FROM carillon.limit_slots l
-    WHERE (l.tenant_id, l.subscriber, l.scope, l.channel) IN (
-        SELECT w.tenant_id, w.subscriber, w.scope, w.channel
-        FROM unnest(tenants, subscribers, scopes, channels) AS w(tenant_id, subscriber, scope, channel))
-    ORDER BY l.tenant_id, l.subscriber, l.scope, l.channel
-    FOR UPDATE;
+    PERFORM FROM (
+        SELECT DISTINCT u.tenant_id, u.subscriber, u.scope, u.channel
+        FROM unnest(tenants, subscribers, scopes, channels) AS u(tenant_id, subscriber, scope, channel)
+        ORDER BY 1, 2, 3, 4) AS w
+    CROSS JOIN LATERAL (
+        SELECT FROM carillon.limit_slots v
+        WHERE v.tenant_id = w.tenant_id AND v.subscriber = w.subscriber AND v.scope = w.scope AND v.channel = w.channel
+        OFFSET 0 FOR UPDATE) AS locked;
 END $$;
 
 -- Rows for events without a throttle. `again`: some of the rows exist already. Without ON CONFLICT, which would look

@@ -1,5 +1,6 @@
 -- What sweepers do. Each function claims its work with SKIP LOCKED, so any number of dispatchers may sweep at once.
--- Sequential scans and hash joins are off for the same reason as in the workers' statements.
+-- As in the workers' statements, rows are found by `= ANY` and everything else is looked up by key (OFFSET 0 keeps a
+-- lookup apart), so that no plan can scan a table or turn quadratic, whatever the statistics say.
 
 -- Claim events that are owed to the broker, for so many seconds. `claim` is the claim's own mark: clearing names it,
 -- so that what was owed anew meanwhile stays owed.
@@ -58,40 +59,40 @@ DECLARE
     ids uuid[];
 BEGIN
     WITH expired AS (
-        DELETE FROM carillon.leases l WHERE l.token IN (
+        DELETE FROM carillon.leases l WHERE l.token = ANY (ARRAY(
             SELECT o.token FROM carillon.leases o WHERE o.until < now()
-            ORDER BY o.until LIMIT most FOR UPDATE SKIP LOCKED)
+            ORDER BY o.until LIMIT most FOR UPDATE SKIP LOCKED))
         RETURNING l.token, l.delivery_ids
     )
-    SELECT array_agg(x.token ORDER BY i.id), array_agg(i.id ORDER BY i.id) INTO tokens, ids
+    SELECT array_agg(DISTINCT x.token), array_agg(i.id ORDER BY i.id) INTO tokens, ids
     FROM expired x CROSS JOIN LATERAL unnest(x.delivery_ids) AS i(id);
     IF ids IS NULL THEN
         RETURN;
     END IF;
     RETURN QUERY
     WITH held AS MATERIALIZED (
-        SELECT d.id, d.updated_at AS leased_at
-        FROM unnest(tokens, ids) AS w(token, id)
-        JOIN carillon.deliveries d ON d.id = w.id AND d.lease_token = w.token AND d.status = 'sending'
-        WHERE d.id BETWEEN ids[1] AND ids[cardinality(ids)]
+        SELECT d.id, d.tenant_id, d.attempt, d.channel, d.provider, d.updated_at AS leased_at
+        FROM carillon.deliveries d
+        WHERE d.id = ANY (ids) AND d.id BETWEEN ids[1] AND ids[cardinality(ids)]
+          AND d.status = 'sending' AND d.lease_token = ANY (tokens)
         ORDER BY d.id FOR UPDATE OF d
     ), changed AS (
         UPDATE carillon.deliveries d
         SET status = 'unknown', unknowns = d.unknowns + 1, updated_at = now()
-        FROM held h WHERE d.id = h.id AND d.id BETWEEN ids[1] AND ids[cardinality(ids)]
-        RETURNING d.id, d.tenant_id, d.attempt, d.channel, d.provider, h.leased_at
+        WHERE d.id = ANY (ARRAY(SELECT h.id FROM held h)) AND d.id BETWEEN ids[1] AND ids[cardinality(ids)]
     ), attempts_made AS (
         INSERT INTO carillon.attempts (delivery_id, number, tenant_id, started_at, outcome, provider, code, error)
-        SELECT c.id, c.attempt, c.tenant_id, c.leased_at, 'unknown', coalesce(c.provider, c.channel::text),
-               'worker_lost', 'the worker ended before it wrote down the outcome'
-        FROM changed c
+        SELECT h.id, h.attempt, h.tenant_id, h.leased_at, 'unknown',
+               coalesce(h.provider, carillon.channel_name(h.channel)), 'worker_lost',
+               'the worker ended before it wrote down the outcome'
+        FROM held h
         ON CONFLICT (delivery_id, number) DO NOTHING
     ), due_made AS (
         INSERT INTO carillon.due (delivery_id, due_at, kind)
-        SELECT c.id, now() + make_interval(secs => grace_seconds), 'unknown' FROM changed c
+        SELECT h.id, now() + make_interval(secs => grace_seconds), 'unknown' FROM held h
         ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, kind = excluded.kind
     )
-    SELECT c.channel, count(*), (SELECT count(DISTINCT t) FROM unnest(tokens) AS t) FROM changed c GROUP BY c.channel;
+    SELECT h.channel, count(*), cardinality(tokens)::bigint FROM held h GROUP BY h.channel;
 END $$;
 
 -- Lock what has come due. A row whose delivery is in another state by now (a late settle, a cancel) is stale.
@@ -121,10 +122,17 @@ BEGIN
            CASE WHEN e.cancelled_at IS NOT NULL THEN 'cancelled' WHEN e.expires_at <= now() THEN 'expired' END,
            e.type, coalesce(y.on_unknown, 'at_least_once'), coalesce(y.retry, '{}')
     FROM unnest(ids) AS w(id)
-    LEFT JOIN carillon.deliveries d ON d.id = w.id AND d.id BETWEEN ids[1] AND ids[cardinality(ids)]
-    LEFT JOIN carillon.events e ON e.id = d.event_id
-    LEFT JOIN carillon.tenants t ON t.id = d.tenant_id
-    LEFT JOIN carillon.event_types y ON y.tenant_id = d.tenant_id AND y.name = e.type;
+    LEFT JOIN LATERAL (
+        SELECT v.* FROM carillon.deliveries v
+        WHERE v.id = w.id AND v.id BETWEEN ids[1] AND ids[cardinality(ids)] OFFSET 0) AS d ON true
+    LEFT JOIN LATERAL (
+        SELECT v.* FROM carillon.events v
+        WHERE v.id = d.event_id AND v.id BETWEEN carillon.event_bound(ids[1], '0')
+                                             AND carillon.event_bound(ids[cardinality(ids)], 'f') OFFSET 0) AS e ON true
+    LEFT JOIN LATERAL (SELECT v.slug FROM carillon.tenants v WHERE v.id = d.tenant_id OFFSET 0) AS t ON true
+    LEFT JOIN LATERAL (
+        SELECT v.on_unknown, v.retry FROM carillon.event_types v
+        WHERE v.tenant_id = d.tenant_id AND v.name = e.type OFFSET 0) AS y ON true;
 END $$;
 
 -- Give deliveries that `claim_due` has locked their next state. A retry keeps a due row: it is overdue, its message
@@ -137,36 +145,40 @@ DECLARE
     lowest uuid := (SELECT i FROM unnest(ids) AS i ORDER BY i LIMIT 1);
     highest uuid := (SELECT i FROM unnest(ids) AS i ORDER BY i DESC LIMIT 1);
 BEGIN
-    WITH given AS (
-        SELECT g.id, g.status::carillon.delivery_status AS status, g.reason::carillon.reason AS reason
-        FROM unnest(ids, statuses, reasons) AS g(id, status, reason)
-    ), changed AS (
+    WITH changed AS (
         UPDATE carillon.deliveries d
-        SET status = g.status, reason = g.reason,
-            next_attempt_at = CASE WHEN g.status = 'retrying' THEN coalesce(d.next_attempt_at, now()) END,
+        SET status = statuses[array_position(ids, d.id)]::carillon.delivery_status,
+            reason = reasons[array_position(ids, d.id)]::carillon.reason,
+            next_attempt_at = CASE WHEN statuses[array_position(ids, d.id)] = 'retrying'
+                                   THEN coalesce(d.next_attempt_at, now()) END,
             updated_at = now()
-        FROM given g
-        WHERE d.id = g.id AND d.id BETWEEN lowest AND highest AND g.status IS NOT NULL
+        WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND statuses[array_position(ids, d.id)] IS NOT NULL
         RETURNING d.id, d.tenant_id, d.event_id, d.channel, d.attempt, d.status, d.reason, d.provider, d.next_attempt_at
     ), buried AS (
         INSERT INTO carillon.dead_letters (
             delivery_id, tenant_id, channel, event_type, attempt, reason, provider, code, error)
         SELECT c.id, c.tenant_id, c.channel, e.type, c.attempt, c.reason, c.provider, a.code, a.error
         FROM changed c
-        JOIN carillon.events e ON e.id = c.event_id
-        LEFT JOIN carillon.attempts a ON a.delivery_id = c.id AND a.number = c.attempt
+        CROSS JOIN LATERAL (
+            SELECT v.type FROM carillon.events v
+            WHERE v.id = c.event_id
+              AND v.id BETWEEN carillon.event_bound(lowest, '0') AND carillon.event_bound(highest, 'f') OFFSET 0) AS e
+        LEFT JOIN LATERAL (
+            SELECT v.code, v.error FROM carillon.attempts v
+            WHERE v.delivery_id = c.id AND v.number = c.attempt AND v.delivery_id BETWEEN lowest AND highest
+            OFFSET 0) AS a ON true
         WHERE c.status = 'dead'
         ON CONFLICT (delivery_id) DO UPDATE
         SET attempt = excluded.attempt, reason = excluded.reason, code = excluded.code, error = excluded.error,
             dead_at = now()
     ), later AS (
-        UPDATE carillon.due u
-        SET kind = 'retry',
-            due_at = now() + greatest(make_interval(secs => again_seconds), now() - c.next_attempt_at)
-        FROM changed c WHERE u.delivery_id = c.id AND c.status = 'retrying'
+        INSERT INTO carillon.due (delivery_id, due_at, kind)
+        SELECT c.id, now() + greatest(make_interval(secs => again_seconds), now() - c.next_attempt_at), 'retry'
+        FROM changed c WHERE c.status = 'retrying'
+        ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, kind = excluded.kind
     )
-    DELETE FROM carillon.due u USING given g
-    WHERE u.delivery_id = g.id AND g.status IS DISTINCT FROM 'retrying';
+    DELETE FROM carillon.due u
+    WHERE u.delivery_id = ANY (ids) AND statuses[array_position(ids, u.delivery_id)] IS DISTINCT FROM 'retrying';
 END $$;
 
 -- Deliveries that are held, with what the rules say about them now. Those who were leased before have their slot.
@@ -185,23 +197,32 @@ LANGUAGE sql STABLE AS $$
                     AND y.throttle->'channels' ? carillon.channel_name(d.channel), false),
            'type:' || e.type, (y.throttle->>'limit')::integer, (y.throttle->>'per_seconds')::integer, e.expires_at
     FROM carillon.deliveries d
-    JOIN carillon.events e ON e.id = d.event_id
-    JOIN carillon.tenants t ON t.id = d.tenant_id
-    JOIN carillon.subscribers s ON s.tenant_id = d.tenant_id AND s.number = d.subscriber
-    LEFT JOIN carillon.event_types y ON y.tenant_id = d.tenant_id AND y.name = e.type
-    LEFT JOIN carillon.preferences p ON p.tenant_id = d.tenant_id AND p.subscriber = d.subscriber
+    CROSS JOIN LATERAL (
+        SELECT v.* FROM carillon.events v
+        WHERE v.id = d.event_id
+          AND v.id BETWEEN carillon.event_bound(lowest, '0') AND carillon.event_bound(highest, 'f') OFFSET 0) AS e
+    CROSS JOIN LATERAL (SELECT v.* FROM carillon.tenants v WHERE v.id = d.tenant_id OFFSET 0) AS t
+    CROSS JOIN LATERAL (
+        SELECT v.* FROM carillon.subscribers v
+        WHERE v.tenant_id = d.tenant_id AND v.number = d.subscriber OFFSET 0) AS s
+    LEFT JOIN LATERAL (
+        SELECT v.mandatory, v.throttle FROM carillon.event_types v
+        WHERE v.tenant_id = d.tenant_id AND v.name = e.type OFFSET 0) AS y ON true
+    LEFT JOIN LATERAL (
+        SELECT v.document FROM carillon.preferences v
+        WHERE v.tenant_id = d.tenant_id AND v.subscriber = d.subscriber OFFSET 0) AS p ON true
     WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'held'
 $$;
 
 -- Release what was held until now: the rules are applied again, and a throttled delivery takes its slot or waits on.
--- Answers with all that is to be published. It stays due, in case this process ends before that is done; whoever has
+-- Answers with all that is to be published. That stays due, in case this process ends before that is done; whoever has
 -- published removes the row that still carries `due_at`.
 CREATE FUNCTION carillon.release_holds(most integer, again_seconds double precision)
 RETURNS TABLE (
     delivery_id uuid, event_id uuid, tenant text, traceparent text, channel carillon.channel, lane carillon.lane,
     attempt smallint, due_at timestamptz)
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     ids uuid[];
@@ -238,8 +259,10 @@ BEGIN
                          WHERE t > moment - make_interval(secs => r.per_seconds) ORDER BY t),
                    r.rank, r.slot_limit, r.per_seconds, moment) END AS free_at
         FROM ranked r
-        LEFT JOIN carillon.limit_slots l
-          ON l.tenant_id = r.tenant_id AND l.subscriber = r.subscriber AND l.scope = r.scope AND l.channel = r.channel
+        LEFT JOIN LATERAL (
+            SELECT v.taken FROM carillon.limit_slots v
+            WHERE v.tenant_id = r.tenant_id AND v.subscriber = r.subscriber AND v.scope = r.scope
+              AND v.channel = r.channel OFFSET 0) AS l ON true
     ), changed AS (
         UPDATE carillon.deliveries d
         SET status = coalesce(p.ending, CASE WHEN p.skip IS NOT NULL THEN 'skipped' WHEN p.free_at IS NULL THEN 'queued'
@@ -249,7 +272,7 @@ BEGIN
             next_attempt_at = p.free_at,
             updated_at = now()
         FROM placed p
-        WHERE d.id = p.id AND d.id BETWEEN lowest AND highest
+        WHERE d.id = p.id AND d.id = ANY (ids) AND d.id BETWEEN lowest AND highest
         RETURNING d.id, d.status, p.tenant_id, p.subscriber, p.scope, p.channel, p.takes, p.per_seconds, p.free_at,
                   p.expires_at
     ), slots AS (
@@ -265,23 +288,34 @@ BEGIN
         WHERE l.tenant_id = s.tenant_id AND l.subscriber = s.subscriber AND l.scope = s.scope
           AND l.channel = s.channel
     )
-    UPDATE carillon.due u SET due_at = least(c.free_at, c.expires_at)
-    FROM changed c WHERE u.delivery_id = c.id AND c.status = 'held';
+    INSERT INTO carillon.due (delivery_id, due_at, kind)
+    SELECT c.id, least(c.free_at, c.expires_at), 'hold' FROM changed c WHERE c.status = 'held'
+    ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at;
 
-    -- A new statement, which sees the states that the last one wrote.
+    -- New statements, which see the states that the last one wrote.
     DELETE FROM carillon.due u
-    WHERE u.delivery_id = ANY (ids) AND NOT EXISTS (
-        SELECT FROM carillon.deliveries d
-        WHERE d.id = u.delivery_id AND d.id BETWEEN lowest AND highest AND d.status IN ('held', 'queued'));
+    WHERE u.delivery_id = ANY (ids) AND u.delivery_id <> ALL (ARRAY(
+        SELECT d.id FROM carillon.deliveries d
+        WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status IN ('held', 'queued')));
     RETURN QUERY
-    UPDATE carillon.due u SET due_at = now() + make_interval(secs => again_seconds)
-    FROM carillon.deliveries d, carillon.events e, carillon.tenants t
-    WHERE u.delivery_id = ANY (ids) AND d.id = u.delivery_id AND d.id BETWEEN lowest AND highest
-      AND d.status = 'queued' AND e.id = d.event_id AND t.id = d.tenant_id
-    RETURNING d.id, d.event_id, t.slug, e.traceparent, d.channel, d.lane, d.attempt, u.due_at;
+    WITH queued AS MATERIALIZED (
+        SELECT d.id, d.event_id, d.tenant_id, d.channel, d.lane, d.attempt FROM carillon.deliveries d
+        WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'queued'
+    ), again AS (
+        UPDATE carillon.due u SET due_at = now() + make_interval(secs => again_seconds)
+        WHERE u.delivery_id = ANY (ARRAY(SELECT q.id FROM queued q))
+    )
+    SELECT q.id, q.event_id, t.slug, e.traceparent, q.channel, q.lane, q.attempt,
+           now() + make_interval(secs => again_seconds)
+    FROM queued q
+    CROSS JOIN LATERAL (
+        SELECT v.traceparent FROM carillon.events v
+        WHERE v.id = q.event_id
+          AND v.id BETWEEN carillon.event_bound(lowest, '0') AND carillon.event_bound(highest, 'f') OFFSET 0) AS e
+    CROSS JOIN LATERAL (SELECT v.slug FROM carillon.tenants v WHERE v.id = q.tenant_id OFFSET 0) AS t;
 END $$;
 
--- Of open events after `since`, the queued deliveries whose message is gone: the queue, which keeps its order, has
+-- Of these events the queued deliveries whose message is gone: the queue, which keeps its order, has
 -- given out messages that were published long after theirs. `margin` in seconds; per event at most `most` of them.
 CREATE FUNCTION carillon.lost_deliveries(event_ids uuid[], margin double precision, most integer)
 RETURNS TABLE (delivery_id uuid, updated_at timestamptz)
@@ -296,7 +330,8 @@ BEGIN
     )
     SELECT d.id, d.updated_at
     FROM unnest(event_ids) AS w(event_id)
-    JOIN carillon.events e ON e.id = w.event_id
+    CROSS JOIN LATERAL (
+        SELECT v.published_at, v.channels FROM carillon.events v WHERE v.id = w.event_id OFFSET 0) AS e
     CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
     CROSS JOIN LATERAL (
         SELECT o.id, o.updated_at FROM carillon.deliveries o
@@ -319,7 +354,8 @@ BEGIN
     RETURN QUERY
     SELECT DISTINCT ON (d.channel, d.lane) d.id, d.updated_at, d.channel, d.lane
     FROM unnest(event_ids) AS w(event_id)
-    JOIN carillon.events e ON e.id = w.event_id
+    CROSS JOIN LATERAL (
+        SELECT v.published_at, v.channels FROM carillon.events v WHERE v.id = w.event_id OFFSET 0) AS e
     CROSS JOIN LATERAL (SELECT carillon.delivery_prefix(w.event_id) AS prefix) AS p
     CROSS JOIN unnest(e.channels) AS c(channel)
     CROSS JOIN LATERAL (
@@ -347,15 +383,21 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH free AS MATERIALIZED (
-        SELECT d.id FROM unnest(ids, seen) AS w(id, seen)
-        JOIN carillon.deliveries d ON d.id = w.id AND d.updated_at = w.seen AND d.status = 'queued'
-        WHERE d.id BETWEEN lowest AND highest
+        SELECT d.id, d.event_id, d.tenant_id, d.channel, d.lane, d.attempt FROM carillon.deliveries d
+        WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'queued'
+          AND d.updated_at = seen[array_position(ids, d.id)]
         ORDER BY d.id FOR UPDATE OF d SKIP LOCKED
+    ), touched AS (
+        UPDATE carillon.deliveries d SET updated_at = now()
+        WHERE d.id = ANY (ARRAY(SELECT f.id FROM free f)) AND d.id BETWEEN lowest AND highest
     )
-    UPDATE carillon.deliveries d SET updated_at = now()
-    FROM free f, carillon.events e, carillon.tenants t
-    WHERE d.id = f.id AND d.id BETWEEN lowest AND highest AND e.id = d.event_id AND t.id = d.tenant_id
-    RETURNING d.id, d.event_id, t.slug, e.traceparent, d.channel, d.lane, d.attempt;
+    SELECT f.id, f.event_id, t.slug, e.traceparent, f.channel, f.lane, f.attempt
+    FROM free f
+    CROSS JOIN LATERAL (
+        SELECT v.traceparent FROM carillon.events v
+        WHERE v.id = f.event_id
+          AND v.id BETWEEN carillon.event_bound(lowest, '0') AND carillon.event_bound(highest, 'f') OFFSET 0) AS e
+    CROSS JOIN LATERAL (SELECT v.slug FROM carillon.tenants v WHERE v.id = f.tenant_id OFFSET 0) AS t;
 END $$;
 
 -- For each event its first delivery at or after `froms` that is still on its way; events without one are done there.
