@@ -1,1 +1,0 @@
-"""A thin Python client for Carillon."""
