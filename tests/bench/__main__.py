@@ -25,8 +25,8 @@ _IDLE_SECONDS = 20.0
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--only", choices=_SCENARIOS, help="one scenario (all)")
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds after one warm-up (5)")
-    parser.add_argument("--items", type=int, default=10_000, help="deliveries of one drain (10000)")
+    parser.add_argument("--rounds", type=int, default=4, help="measured rounds after one warm-up (4)")
+    parser.add_argument("--items", type=int, default=8_000, help="deliveries of one drain (8000)")
     parser.add_argument("--concurrency", type=int, default=1000, help="send slots of the worker (1000)")
     parser.add_argument("--seconds", type=int, default=4, help="length of one load on the API (4)")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")

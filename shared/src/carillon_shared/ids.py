@@ -53,7 +53,12 @@ def parts_of(delivery: UUID) -> DeliveryIdParts:
 
 def accepted_at(identifier: UUID) -> datetime:
     """Return the accept time, in whole milliseconds, that an event or delivery id begins with."""
-    return datetime.fromtimestamp(int(identifier.hex[:12], 16) / 1000, UTC)
+    return datetime.fromtimestamp(accepted_seconds(identifier), UTC)
+
+
+def accepted_seconds(identifier: UUID) -> float:
+    """Return the same in Unix seconds."""
+    return (identifier.int >> 80) / 1000  # the highest 48 of 128 bits
 
 
 def _prefix(event_id: UUID) -> str:

@@ -28,15 +28,24 @@ class RenderPlan(Generic[RenderedT]):
         self._render = render
         self._shared: dict[Hashable, RenderedT] = {}
         self._traits: dict[str, tuple[bool, bool]] = {}
+        self._keys: dict[Hashable, Hashable | None] = {}
 
     def __call__(self, delivery: LeasedDelivery) -> RenderedT:
         """Return the content of a delivery, rendered now or for another one before. Raises `ContentError`."""
-        key = self._key(delivery)
+        key = self._known_key(delivery)
         if key is None:
             return self._render(delivery)
         if key not in self._shared:
             self._shared[key] = self._render(delivery)
         return self._shared[key]
+
+    def _known_key(self, delivery: LeasedDelivery) -> Hashable | None:
+        """Choose once for all who have the same language and time zone."""
+        recipient = delivery.recipient
+        same = (delivery.event.id, recipient.locale, recipient.time_zone)
+        if same not in self._keys:
+            self._keys[same] = self._key(delivery)
+        return self._keys[same]
 
     def _key(self, delivery: LeasedDelivery) -> Hashable | None:
         choice = choose(delivery)
