@@ -16,6 +16,7 @@ from yarl import URL
 from carillon_shared.broker.backoff import Backoff
 from carillon_shared.broker.cancellation import heed_cancellation, library_cancellation
 from carillon_shared.broker.channels import close_channel, free_number, open_on
+from carillon_shared.broker.connecting import connect
 from carillon_shared.broker.errors import BrokerError
 from carillon_shared.broker.link import close_quietly
 
@@ -100,9 +101,7 @@ async def _connect(url: URL, wait: float) -> aio_pika.abc.AbstractConnection:
         try:
             with library_cancellation():
                 async with asyncio.timeout(_ATTEMPT_SECONDS):
-                    return await aio_pika.connect(
-                        url, client_properties={"connection_name": "carillon-topology"}
-                    )
+                    return await connect(url, properties={"connection_name": "carillon-topology"})
         except (OSError, AMQPError, BrokerError) as error:
             reason = str(error) or type(error).__name__
             if loop.time() >= deadline:

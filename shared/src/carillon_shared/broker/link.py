@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Literal
 
-import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
@@ -15,6 +14,7 @@ from yarl import URL
 
 from carillon_shared.broker.backoff import Backoff
 from carillon_shared.broker.cancellation import heed_cancellation, library_cancellation
+from carillon_shared.broker.connecting import connect
 from carillon_shared.broker.errors import ConnectionLostError
 from carillon_shared.telemetry import metrics
 
@@ -119,7 +119,7 @@ class Link:
 
     async def _connect(self) -> AbstractConnection:
         async with asyncio.timeout(self._connect_timeout):
-            return await aio_pika.connect(self._url, client_properties=self._properties)
+            return await connect(self._url, properties=self._properties)
 
     def _opened(self, connection: AbstractConnection) -> WireConnection:
         if connection.transport is None:
