@@ -14,5 +14,5 @@ async def test_a_refused_connection_is_closed(unused_tcp_port: int) -> None:
         await connect(url, properties={"connection_name": "test"})
     made = [one for one in gc.get_objects() if isinstance(one, aio_pika.Connection)]
     ours = [one for one in made if one.url.port == unused_tcp_port]
-    assert raised.value
+    assert raised.value is not None
     assert [one.is_closed for one in ours] == [True]
