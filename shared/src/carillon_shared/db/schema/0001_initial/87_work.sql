@@ -1,11 +1,12 @@
 -- What workers do to deliveries. Every write to a leased delivery names its token. Ids come with their lowest and
 -- highest, so that partitions are pruned when a statement starts.
 --
--- `lease` and `settle` run for every wave, so they are planned once a session (planning takes longer than leasing ten
--- rows), and a plan must be right for any number of rows, in new tables and full ones, whatever the statistics say.
--- So their shape leaves the planner little choice: deliveries are found by `= ANY`, everything else is looked up by
--- key, one row at a time (OFFSET 0 keeps a lookup apart), and where two sets of equal size meet in `settle` it is by
--- hash. Sequential scans are off: a plan made while a table was empty must not scan it once it is full.
+-- `lease`, `settle` and `write_feed` run for every wave, so they are planned once a session (planning takes longer than
+-- leasing ten rows), and the plan must be right for any number of rows, in new tables and full ones, whatever the
+-- statistics say. So the planner has no choice that could turn out quadratic: deliveries are found by `= ANY`, two sets
+-- meet by hash, and everything else is looked up by key, one row at a time (OFFSET 0 keeps a lookup apart, and for it a
+-- nested loop is the only way, even where it is off). Sequential scans are off: a plan made while a table was empty must
+-- not scan it once it is full.
 
 -- What a worker may do with a delivery that a message asks it to send. `for_attempt` is the attempt the message is for.
 --   leased: send it now     early: its time has not come     stale: somebody else did this already
@@ -43,7 +44,8 @@ RETURNS TABLE (
     first_attempt_at timestamptz, subscriber_id text, subscriber_number bigint, email text, phone text, locale text,
     time_zone text, attributes jsonb)
 LANGUAGE plpgsql
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     first_event uuid := carillon.event_bound(lowest, '0');
@@ -224,49 +226,60 @@ CREATE FUNCTION carillon.write_feed(
 RETURNS TABLE (
     id uuid, verdict text, subscriber_id text, seq bigint, unread integer, unseen integer, created_at timestamptz)
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
+DECLARE
+    first_event uuid := carillon.event_bound(lowest, '0');
+    last_event uuid := carillon.event_bound(highest, 'f');
 BEGIN
     RETURN QUERY
-    WITH asked AS (
-        SELECT a.id, a.for_attempt, a.title, a.body, a.action_url
-        FROM unnest(wanted, for_attempts, titles, bodies, action_urls) AS a(id, for_attempt, title, body, action_url)
-    ), held AS (
+    WITH held AS MATERIALIZED (
         SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.lane, d.status, d.attempt, d.next_attempt_at,
-               asked.for_attempt, asked.title, asked.body, asked.action_url
-        FROM asked JOIN carillon.deliveries d ON d.id = asked.id
-        WHERE d.id BETWEEN lowest AND highest
+               array_position(wanted, d.id) AS place
+        FROM carillon.deliveries d
+        WHERE d.id = ANY (wanted) AND d.id BETWEEN lowest AND highest
         ORDER BY d.id
         FOR UPDATE OF d
-    ), judged AS (
-        SELECT h.*, s.id AS subscriber_id, e.type, e.category, e.data, rule.skip,
-               carillon.work_verdict(h.status, h.attempt, h.for_attempt, e.cancelled_at, e.expires_at,
+    ), judged AS MATERIALIZED (
+        SELECT h.*, for_attempts[h.place] AS for_attempt, s.id AS subscriber_id, e.type, e.category, e.data, rule.skip,
+               carillon.work_verdict(h.status, h.attempt, for_attempts[h.place], e.cancelled_at, e.expires_at,
                                      h.next_attempt_at, rule.skip) AS verdict
         FROM held h
-        JOIN carillon.events e ON e.id = h.event_id
-        JOIN carillon.tenants t ON t.id = h.tenant_id
-        JOIN carillon.subscribers s ON s.tenant_id = h.tenant_id AND s.number = h.subscriber
-        LEFT JOIN carillon.event_types y ON y.tenant_id = h.tenant_id AND y.name = e.type
-        LEFT JOIN carillon.preferences p ON p.tenant_id = h.tenant_id AND p.subscriber = h.subscriber
+        CROSS JOIN LATERAL (
+            SELECT v.* FROM carillon.events v
+            WHERE v.id = h.event_id AND v.id BETWEEN first_event AND last_event OFFSET 0) AS e
+        CROSS JOIN LATERAL (
+            SELECT v.* FROM carillon.tenants v WHERE v.id = h.tenant_id OFFSET 0) AS t
+        CROSS JOIN LATERAL (
+            SELECT v.* FROM carillon.subscribers v
+            WHERE v.tenant_id = h.tenant_id AND v.number = h.subscriber OFFSET 0) AS s
+        LEFT JOIN LATERAL (
+            SELECT v.mandatory FROM carillon.event_types v
+            WHERE v.tenant_id = h.tenant_id AND v.name = e.type OFFSET 0) AS y ON true
+        LEFT JOIN LATERAL (
+            SELECT v.document FROM carillon.preferences v
+            WHERE v.tenant_id = h.tenant_id AND v.subscriber = h.subscriber OFFSET 0) AS p ON true
         CROSS JOIN LATERAL (SELECT carillon.skip_reason(
             false, false, s.registered, h.channel = ANY (t.disabled_channels), true, coalesce(y.mandatory, false),
             carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
-    ), changed AS (
-        UPDATE carillon.deliveries d
-        SET status = CASE j.verdict WHEN 'leased' THEN 'delivered' ELSE j.verdict END::carillon.delivery_status,
-            reason = CASE j.verdict WHEN 'leased' THEN NULL WHEN 'skipped' THEN j.skip
-                                    ELSE j.verdict::carillon.reason END,
-            attempt = CASE j.verdict WHEN 'leased' THEN j.for_attempt ELSE d.attempt END,
-            first_attempt_at = coalesce(d.first_attempt_at, now()),
-            provider = 'feed',
-            updated_at = now()
-        FROM judged j
-        WHERE d.id = j.id AND d.id BETWEEN lowest AND highest
-          AND j.verdict IN ('leased', 'cancelled', 'expired', 'skipped')
-        RETURNING d.id, d.tenant_id, d.subscriber, d.event_id, d.lane, d.status, d.attempt, j.type, j.category, j.data,
-                  j.title, j.body, j.action_url
     ), written AS (
-        SELECT * FROM changed c WHERE c.status = 'delivered'
+        SELECT j.*, titles[j.place] AS title, bodies[j.place] AS body, action_urls[j.place] AS action_url
+        FROM judged j WHERE j.verdict = 'leased'
+    ), delivered AS (
+        UPDATE carillon.deliveries d
+        SET status = 'delivered', reason = NULL, attempt = for_attempts[array_position(wanted, d.id)],
+            first_attempt_at = coalesce(d.first_attempt_at, now()), provider = 'feed', updated_at = now()
+        WHERE d.id = ANY (ARRAY(SELECT w.id FROM written w)) AND d.id BETWEEN lowest AND highest
+    ), over AS (
+        SELECT j.id, j.verdict, j.skip FROM judged j WHERE j.verdict IN ('cancelled', 'expired', 'skipped')
+    ), ended AS (
+        UPDATE carillon.deliveries d
+        SET status = o.verdict::carillon.delivery_status,
+            reason = CASE o.verdict WHEN 'skipped' THEN o.skip ELSE o.verdict::carillon.reason END,
+            first_attempt_at = coalesce(d.first_attempt_at, now()), provider = 'feed', updated_at = now()
+        FROM over o
+        WHERE d.id = o.id AND d.id = ANY (ARRAY(SELECT o.id FROM over o)) AND d.id BETWEEN lowest AND highest
     ), counted AS (
         INSERT INTO carillon.feeds AS f (tenant_id, subscriber, seq, unread, unseen)
         SELECT w.tenant_id, w.subscriber, count(*), count(*), count(*)
@@ -289,7 +302,7 @@ BEGIN
         FROM numbered n
     ), attempts_made AS (
         INSERT INTO carillon.attempts (delivery_id, number, tenant_id, started_at, ended_at, outcome, provider)
-        SELECT w.id, w.attempt, w.tenant_id, now(), now(), 'sent', 'feed' FROM written w
+        SELECT w.id, w.for_attempt, w.tenant_id, now(), now(), 'sent', 'feed' FROM written w
     )
     SELECT j.id, j.verdict, j.subscriber_id, n.seq, n.unread, n.unseen, now()
     FROM judged j LEFT JOIN numbered n ON n.id = j.id
