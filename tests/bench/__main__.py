@@ -56,7 +56,7 @@ def main() -> None:
 async def _measure(options: argparse.Namespace, servers: Servers) -> tuple[list[Run], list[Resting]]:
     """The first round warms caches up and does not count; Celery does a fifth of the work."""
     runs: list[Run] = []
-    async with prepared(servers, people=options.items) as workload:
+    async with prepared(servers, people=2 * options.items) as workload:
         celery_items = max(options.items // 5, 1)
         drains = Drains(
             servers,

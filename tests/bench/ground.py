@@ -38,5 +38,5 @@ async def prepared(servers: Servers, *, people: int) -> AsyncIterator[Workload]:
 
 async def _declare_queues(url: str) -> None:
     async with await aio_pika.connect(url) as connection, connection.channel() as channel:
-        for name in (FLOOR_QUEUE, CELERY_QUEUE):
-            await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
+        for name, kind in ((FLOOR_QUEUE, "quorum"), (CELERY_QUEUE, "classic")):
+            await channel.declare_queue(name, durable=True, arguments={"x-queue-type": kind})

@@ -8,7 +8,7 @@ import pytest
 from bench.accounting import cpu_of, tree_of, usages
 from bench.goals import Goal, verdicts
 from bench.report import replace_figures
-from bench.results import CountError, Run, check_count, check_empty, ratios, spread_of
+from bench.results import CountError, Run, check_accepted, check_count, check_empty, ratios, spread_of
 
 
 def _run(contender: str, number: int, *, seconds: float, items: int = 1000) -> Run:
@@ -65,6 +65,13 @@ def test_what_was_not_acknowledged_ends_the_benchmark() -> None:
     check_empty("ours", "work", 0)
     with pytest.raises(CountError, match="3 messages of work"):
         check_empty("ours", "work", 3)
+
+
+def test_every_answered_request_must_be_stored_and_few_others_may_be() -> None:
+    check_accepted("api", answered=100, failed=0, stored=164, connections=64)
+    for answered, failed, stored in ((100, 0, 99), (100, 0, 165), (100, 1, 100)):
+        with pytest.raises(CountError, match="api: 100 answered"):
+            check_accepted("api", answered=answered, failed=failed, stored=stored, connections=64)
 
 
 def test_cpu_time_counts_children_that_have_ended_and_survives_odd_names() -> None:

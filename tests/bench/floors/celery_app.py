@@ -1,7 +1,8 @@
 """The usual way: a Celery task per delivery, which writes one row, acknowledged after the commit.
 
 Configured as well as Celery allows: acks late, deep prefetch, no results, no events, JSON, prefork with one
-process a core and one prepared connection each.
+process a core and one prepared connection each, and a classic durable queue, on which it is half as fast
+again as on a quorum queue.
 """
 
 import os
@@ -22,12 +23,10 @@ app.conf.update(
     accept_content=["json"],
     task_serializer="json",
     task_default_queue=QUEUE,
-    task_default_queue_type="quorum",
     task_acks_late=True,
     task_ignore_result=True,
     task_reject_on_worker_lost=True,
     task_send_sent_event=False,
-    worker_detect_quorum_queues=True,
     worker_prefetch_multiplier=64,
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
