@@ -16,7 +16,6 @@ _MAX_LINE: Final = 900  # octets; RFC 5322 allows 998
 _FOLD: Final = "\r\n "
 _BASE64_LINE: Final = 57  # octets that make 76 characters
 _BOUNDARY: Final = "=-carillon-part"  # cannot occur in base64; other bodies are searched for it
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")  # RFC 5322 "phrase" that needs no quotes
 
 _MULTIPART = f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{_BOUNDARY}"\r\n\r\n'
@@ -66,7 +65,7 @@ def _part(subtype: str, body: str) -> str:
 
     Quoted-printable would be kinder to readers of raw mail, but the standard library writes it slowly.
     """
-    lines = _LINE_END.split(body)
+    lines = body.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) > 1 and not lines[-1]:
         lines.pop()
     if body.isascii() and "\0" not in body and _BOUNDARY not in body and max(map(len, lines)) < _MAX_LINE:

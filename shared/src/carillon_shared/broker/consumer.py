@@ -38,6 +38,7 @@ class Subscription:
         self._prefetch = prefetch
         self._link = link
         self._on_lost = on_lost
+        self._received = metrics.CONSUMER_MESSAGES.labels(queue)
         self._line: deque[Incoming] = deque()
         self._arrived = asyncio.Event()
         self._paused = False
@@ -184,7 +185,7 @@ class Subscription:
     def _deliver(self, incoming: Incoming) -> None:
         self._line.append(incoming)
         self._arrived.set()
-        metrics.CONSUMER_MESSAGES.labels(self.queue).inc()
+        self._received.inc()
         if incoming.redelivered:
             metrics.CONSUMER_REDELIVERED.labels(self.queue).inc()
 

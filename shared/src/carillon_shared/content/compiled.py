@@ -191,4 +191,4 @@ def _compile(tree: nodes.Template, *, html: bool) -> CompiledText:
         code = made.compile(tree)
     except (TemplateSyntaxError, SyntaxError, RecursionError, MemoryError, ValueError) as error:
         raise BrokenTemplateError([Fault(1, "is nested too deeply")]) from error
-    return CompiledText(Template.from_code(made, code, made.make_globals(None)), paths, used)
+    return CompiledText(Template.from_code(made, code, {}), paths, used)
