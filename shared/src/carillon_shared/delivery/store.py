@@ -47,7 +47,9 @@ class LeaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one wave did: states settled, and a row for each delivery asked for that is not busy."""
+    """What one wave did: the states for which something must be published, and a row for each delivery asked
+    for that is not busy.
+    """
 
     settled: dict[UUID, str]
     judged: dict[UUID, asyncpg.Record]

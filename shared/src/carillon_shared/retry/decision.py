@@ -17,13 +17,16 @@ class Decision:
     hold_reason: HoldReason | None = None
 
 
+_SENT = Decision(DeliveryStatus.SENT)
+
+
 def decide(
     outcome: Outcome, *, policy: RetryPolicy, attempts: int, elapsed: float, uniform: Uniform
 ) -> Decision:
     """Return what follows. `attempts` made since the last replay, `elapsed` seconds since the first."""
     match outcome:
         case Sent():
-            return Decision(DeliveryStatus.SENT)
+            return _SENT
         case Undeliverable(reason=reason):
             return Decision(DeliveryStatus.FAILED, reason)
         case Rejected(reason=reason):

@@ -117,9 +117,9 @@ BEGIN
     FROM judged j;
 END $$;
 
--- Write down how attempts ended. Returns every given delivery whose state is ours to act on: settled now, or
--- settled by an earlier call with the same token whose commit the worker did not learn of. A delivery that is
--- missing in the answer was leased by somebody else meanwhile.
+-- Write down how attempts ended. Returns those of the given deliveries for which a message must be published, a retry or
+-- a dead letter: settled now, or by an earlier call with the same token whose commit the worker did not learn of.
+-- Nothing is left to do for the others, and for those that somebody else has leased meanwhile.
 CREATE FUNCTION carillon.settle(
     ids uuid[], tokens bigint[], new_statuses text[], reasons text[], hold_reasons text[],
     delays double precision[], provider_ids text[], outcomes text[], codes text[], errors text[], stacks text[],
@@ -199,12 +199,13 @@ BEGIN
     )
     DELETE FROM carillon.leases WHERE token = ANY (finished_tokens);
 
-    RETURN QUERY
-    SELECT d.id, d.status
-    FROM unnest(ids, tokens, new_statuses) AS s(id, token, new_status)
-    JOIN carillon.deliveries d ON d.id = s.id AND d.lease_token = s.token
-    WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status <> 'sending'
-      AND (d.status <> 'unknown' OR s.new_status = 'unknown');
+    IF new_statuses && ARRAY['retrying', 'dead'] THEN
+        RETURN QUERY
+        SELECT d.id, d.status
+        FROM unnest(ids, tokens) AS s(id, token)
+        JOIN carillon.deliveries d ON d.id = s.id AND d.lease_token = s.token
+        WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status IN ('retrying', 'dead');
+    END IF;
 END $$;
 
 -- Whom these deliveries are for, without leasing them: what in-app items are rendered with.
