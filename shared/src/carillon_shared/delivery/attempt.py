@@ -1,6 +1,5 @@
 """One attempt: compose, hand to the provider within the time limit, classify."""
 
-import asyncio
 import traceback
 from typing import Generic, TypeVar
 
@@ -8,6 +7,7 @@ import structlog
 
 from carillon_shared.content.errors import ContentError
 from carillon_shared.delivery.provider import Composer, Provider
+from carillon_shared.delivery.time_limit import TimeLimit
 from carillon_shared.domain.addresses import InvalidAddressError
 from carillon_shared.domain.delivery import LeasedDelivery
 from carillon_shared.domain.outcomes import Outcome, Rejected, Undeliverable, Unknown
@@ -24,7 +24,7 @@ class Attempts(Generic[MessageT]):
     def __init__(self, *, compose: Composer[MessageT], provider: Provider[MessageT], limit: float) -> None:
         self._compose = compose
         self._provider = provider
-        self._limit = limit
+        self._limit = TimeLimit(limit)
 
     async def attempt(self, delivery: LeasedDelivery) -> Outcome:
         """Try once, within the time limit in seconds. Never raises but for cancellation."""
@@ -40,10 +40,10 @@ class Attempts(Generic[MessageT]):
 
     async def _send(self, message: MessageT) -> Outcome:
         try:
-            async with asyncio.timeout(self._limit):
+            async with self._limit.call():
                 return await self._provider.send(message)
         except TimeoutError:
-            return Unknown("timeout", f"no answer within {self._limit:g} s")
+            return Unknown("timeout", f"no answer within {self._limit.seconds:g} s")
         except Exception as error:
             log.exception("provider_adapter_raised", provider=self._provider.name)
             return Unknown("internal_error", f"{type(error).__name__}: {error}")
