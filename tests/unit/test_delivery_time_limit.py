@@ -19,7 +19,7 @@ async def hang(limit: TimeLimit) -> str:
 async def test_calls_that_hang_are_ended_each_at_its_time() -> None:
     limit = TimeLimit(0.05)
     began = time.monotonic()
-    assert await asyncio.gather(hang(limit), hang(limit)) == ["too late", "too late"]
+    assert list(await asyncio.gather(hang(limit), hang(limit))) == ["too late", "too late"]
     assert time.monotonic() - began >= 0.045
     assert await hang(limit) == "too late"
     assert time.monotonic() - began >= 0.095
