@@ -1,1 +1,2 @@
 -- What operators decide about whole channels.
+SELECT;

@@ -1,1 +1,2 @@
 -- Receipts of providers.
+SELECT;

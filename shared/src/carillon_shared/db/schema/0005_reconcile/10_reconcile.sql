@@ -1,1 +1,2 @@
 -- What mends dead letters.
+SELECT;
