@@ -236,14 +236,15 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH held AS MATERIALIZED (
-        SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.lane, d.status, d.attempt, d.next_attempt_at,
+        SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.status, d.attempt, d.next_attempt_at,
                array_position(wanted, d.id) AS place
         FROM carillon.deliveries d
         WHERE d.id = ANY (wanted) AND d.id BETWEEN lowest AND highest
         ORDER BY d.id
         FOR UPDATE OF d
     ), judged AS MATERIALIZED (
-        SELECT h.*, for_attempts[h.place] AS for_attempt, s.id AS subscriber_id, e.type, e.category, e.data, rule.skip,
+        SELECT h.*, for_attempts[h.place] AS for_attempt, s.id AS subscriber_id, e.type, e.category, e.lane, e.data,
+               rule.skip,
                carillon.work_verdict(h.status, h.attempt, for_attempts[h.place], e.cancelled_at, e.expires_at,
                                      h.next_attempt_at, rule.skip) AS verdict
         FROM held h

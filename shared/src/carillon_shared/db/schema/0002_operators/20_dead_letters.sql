@@ -54,9 +54,11 @@ $$;
 
 -- Send these again: queued, with a new budget of attempts, their events open. Answers with each that was dead, and
 -- why it stays so. A replayed one is owed to its lane until `due_at`: whoever has published it removes that row, and
--- if nobody does, the release of holds publishes it.
+-- if nobody does, the release of holds publishes it. With `by_lane` all of them go that way, for good: so many at once
+-- would stand before what is new and urgent. Null: each by its own lane.
 CREATE FUNCTION carillon.replay_dead(
-    ids uuid[], lowest uuid, highest uuid, who text, why text, operation uuid, owed_seconds double precision)
+    ids uuid[], lowest uuid, highest uuid, who text, why text, operation uuid, owed_seconds double precision,
+    by_lane carillon.lane)
 RETURNS TABLE (
     delivery_id uuid, skip carillon.reason, event_id uuid, tenant text, traceparent text, channel carillon.channel,
     lane carillon.lane, attempt smallint, unknowns smallint, due_at timestamptz)
@@ -79,7 +81,7 @@ BEGIN
     ), changed AS (
         UPDATE carillon.deliveries d
         SET status = 'queued', reason = NULL, budget_start = d.attempt, first_attempt_at = NULL,
-            next_attempt_at = NULL, updated_at = now()
+            next_attempt_at = NULL, lane = coalesce(by_lane, d.lane), updated_at = now()
         WHERE d.id = ANY (ARRAY(SELECT j.id FROM judged j WHERE j.skip IS NULL)) AND d.id BETWEEN lowest AND highest
         RETURNING d.id, d.event_id, d.tenant_id, d.channel, d.lane, d.attempt, d.unknowns
     ), raised AS (

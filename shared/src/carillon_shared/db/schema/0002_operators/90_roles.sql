@@ -26,7 +26,7 @@ GRANT EXECUTE ON FUNCTION
     carillon.matching_dead_letters(integer, jsonb, timestamptz, timestamptz, uuid, integer),
     carillon.replay_skips(uuid[], uuid, uuid) TO carillon_api, carillon_dispatcher;
 GRANT EXECUTE ON FUNCTION
-    carillon.replay_dead(uuid[], uuid, uuid, text, text, uuid, double precision),
+    carillon.replay_dead(uuid[], uuid, uuid, text, text, uuid, double precision, carillon.lane),
     carillon.discard_dead(uuid[], uuid, uuid, text, text, uuid),
     carillon.event_bound(uuid, text),
     carillon.bury(uuid[], smallint[], text[], text[], text[], text[], text, uuid, uuid) TO carillon_dispatcher;
