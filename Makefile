@@ -44,6 +44,10 @@ format: setup ## Format the code and mend what can be mended by machine.
 test: lint ## Run everything that needs no Docker.
 	@$(RUN)pytest
 
+.PHONY: fault
+fault: setup ## Run every fault test, those too that take long (about 20 minutes).
+	@$(RUN)pytest tests/fault -m ""
+
 # A project and ports of its own, so that it runs beside a platform that is up.
 COMPOSE_TEST := env CARILLON_API_PORT=18080 CARILLON_MOCK_HTTP_PORT=18025 CARILLON_MOCK_SMTP_PORT=11025 \
 	docker compose --project-name carillon-test

@@ -1,6 +1,12 @@
-"""A platform on servers of its own, which a test may stop and kill as it likes."""
+"""Platforms to break: one on servers of a test's own, and a cheaper one that a whole file shares.
+
+`ground`: own PostgreSQL and RabbitMQ, which the test may stop and kill as it likes (about 15 s to start).
+`shared_ground`: one platform for all tests of a file, on a database and a virtual host of the session's
+servers (about 8 s to start, once a file). A test there must leave every service running as it found it.
+"""
 
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +16,7 @@ from carillon_local.rabbitmq import RabbitmqServer
 from carillon_shared.broker.declare import declare
 from support import migrated as migrated_databases
 from support.platform import Platform, running_platform
-from support.services import PostgresService
+from support.services import PostgresService, RabbitmqService
 
 # Rescues that take a minute in production, quick enough for a test. Nothing else differs.
 QUICK = {
@@ -19,6 +25,8 @@ QUICK = {
         "CARILLON_DISPATCHER_RESCUE_INTERVAL": "0.5",
         "CARILLON_DISPATCHER_UNKNOWN_GRACE": "1",
         "CARILLON_DISPATCHER_STALLED_SECONDS": "3",
+        "CARILLON_DISPATCHER_COMPLETION_INTERVAL": "0.5",
+        "CARILLON_DISPATCHER_LOST_MARGIN": "5",
     },
     "email-worker": {"CARILLON_EMAIL_ATTEMPT_TIMEOUT": "2"},
     "whatsapp-worker": {"CARILLON_WHATSAPP_ATTEMPT_TIMEOUT": "2"},
@@ -43,5 +51,34 @@ async def ground(
     template = await migrated_databases.make_template(service)
     database = await migrated_databases.copy_template(service, template)
     await declare(own_rabbitmq.amqp_url)
-    async with running_platform(database, own_rabbitmq.amqp_url, tmp_path, extra=dict(QUICK)) as platform:
+    async with running_platform(
+        database,
+        own_rabbitmq.amqp_url,
+        tmp_path,
+        extra=deepcopy(QUICK),
+        management_url=own_rabbitmq.management_url,
+    ) as platform:
         yield Ground(platform, own_postgres, own_rabbitmq)
+
+
+@pytest.fixture(scope="module")
+async def shared_ground(
+    postgres: PostgresService,
+    rabbitmq: RabbitmqService,
+    database_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Platform]:
+    """Everything running, for all tests of a file."""
+    database = await migrated_databases.copy_template(postgres, database_template)
+    vhost = rabbitmq.create_vhost()
+    await declare(rabbitmq.url(vhost))
+    async with running_platform(
+        database,
+        rabbitmq.url(vhost),
+        tmp_path_factory.mktemp("shared-ground"),
+        extra=deepcopy(QUICK),
+        management_url=rabbitmq.management_url,
+    ) as platform:
+        yield platform
+    rabbitmq.delete_vhost(vhost)
+    await migrated_databases.drop(database)

@@ -1,18 +1,23 @@
-"""The whole platform as real processes, which a test may stop, kill and start again one by one."""
+"""The whole platform as real processes, which a test may stop, freeze, kill and start again one by one.
+
+A name may carry a number: `email-worker-2` is a second e-mail worker with ports of its own, started and ended
+like any other (`await platform.start("email-worker-2")`).
+"""
 
 import asyncio
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
 import httpx2
 from carillon_local.platform import MOCK_PROVIDERS, SERVICES, Addresses, Service, service_environment
+from carillon_local.processes import freeze
 from carillon_shared.credentials import SCOPES, hash_secret, make_api_key
 from support.migrated import MigratedDatabase
 from support.seen import Seen
@@ -32,8 +37,10 @@ class Platform(Seen):
     database: MigratedDatabase
     addresses: Addresses
     logs: Path
+    management_url: str | None = None  # of the broker, where it is known
     extra: dict[str, dict[str, str]] = field(default_factory=dict)  # variables of one service
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    replica_ports: dict[str, dict[str, int]] = field(default_factory=dict)
     clients: list[httpx2.AsyncClient] = field(default_factory=list)
     pepper: str = field(default_factory=lambda: secrets.token_hex(32))
     token_secret: str = field(default_factory=lambda: secrets.token_hex(32))
@@ -48,16 +55,28 @@ class Platform(Seen):
         """Where the mock providers answer."""
         return f"http://{HOST}:{self.addresses.ports['mock_http']}"
 
+    def url_of(self, name: str) -> str:
+        """Return where a service answers that it is ready; for an API, its base address."""
+        return f"http://{HOST}:{self._ports(name)[_service(name).ready_port]}"
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the whole environment that a service is started with."""
+        service = _service(name)
+        env = service_environment(service, replace(self.addresses, ports=self._ports(name)))
+        if service.role is not None:
+            env["CARILLON_DATABASE_URL"] = self.database.url(service.role)
+        env |= {"CARILLON_API_KEY_PEPPER": self.pepper, "CARILLON_API_TOKEN_SECRET": self.token_secret}
+        return env | self.extra.get(service.name, {}) | self.extra.get(name, {})
+
     async def start(self, *names: str) -> None:
         """Start services and wait until they are ready."""
         for name in names:
-            await self._spawn(_SERVICES[name])
+            await self._spawn(name)
         await asyncio.gather(*(self.ready(name) for name in names))
 
     async def ready(self, name: str) -> None:
         """Wait until a service says that it is ready."""
-        service = _SERVICES[name]
-        url = f"http://{HOST}:{self.addresses.ports[service.ready_port]}{service.ready_path}"
+        url = self.url_of(name) + _service(name).ready_path
         async with httpx2.AsyncClient(trust_env=False) as http:
 
             async def look() -> bool:
@@ -84,6 +103,29 @@ class Platform(Seen):
     async def stop(self, *names: str) -> None:
         """Ask services to stop, and wait until they have."""
         await asyncio.gather(*(self._end(name, signal.SIGTERM) for name in names))
+
+    async def stopped(self, name: str) -> int:
+        """Ask a service to stop; return its exit code."""
+        process = self.processes[name]
+        await self.stop(name)
+        assert process.returncode is not None
+        return process.returncode
+
+    async def ended(self, name: str, *, seconds: float = STOP_SECONDS) -> int:
+        """Wait until a service ends by itself, as at a crash point; return its exit code."""
+        process = self.processes[name]
+        async with asyncio.timeout(seconds):
+            code = await process.wait()
+        self.processes.pop(name)
+        return code
+
+    async def pause(self, name: str) -> None:
+        """Freeze a service: connections stay open, nothing answers. Returns when it really stands still."""
+        await asyncio.to_thread(freeze, self.processes[name].pid)
+
+    def resume(self, name: str) -> None:
+        """Let a frozen service go on."""
+        self.processes[name].send_signal(signal.SIGCONT)
 
     async def restart(self, name: str) -> None:
         """Stop a service and start it again."""
@@ -122,21 +164,28 @@ class Platform(Seen):
         self.clients.append(http)
         return Tenant(int(tenant_id), slug, str(key), http)
 
-    async def _spawn(self, service: Service) -> None:
-        env = service_environment(service, self.addresses)
-        if service.role is not None:
-            env["CARILLON_DATABASE_URL"] = self.database.url(service.role)
-        env |= {"CARILLON_API_KEY_PEPPER": self.pepper, "CARILLON_API_TOKEN_SECRET": self.token_secret}
-        env |= self.extra.get(service.name, {})
-        with (self.logs / f"{service.name}.log").open("ab") as log:
-            self.processes[service.name] = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", service.module), env=env, stdout=log, stderr=log
+    async def _spawn(self, name: str) -> None:
+        env = self.environment(name)
+        with (self.logs / f"{name}.log").open("ab") as log:
+            self.processes[name] = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", _service(name).module), env=env, stdout=log, stderr=log
             )
+
+    def _ports(self, name: str) -> Mapping[str, int]:
+        """Return the ports a process is told: the platform's, and its own where it is a further replica."""
+        if name in _SERVICES:
+            return self.addresses.ports
+        if name not in self.replica_ports:
+            service = _service(name)
+            own = {service.ready_port, service.metrics_port or service.ready_port}
+            self.replica_ports[name] = _free_ports(sorted(own))
+        return {**self.addresses.ports, **self.replica_ports[name]}
 
     async def _end(self, name: str, number: signal.Signals) -> None:
         process = self.processes.pop(name)
         if process.returncode is None:
             process.send_signal(number)
+            process.send_signal(signal.SIGCONT)  # a frozen process would never see the request
         async with asyncio.timeout(STOP_SECONDS):
             await process.wait()
 
@@ -148,16 +197,28 @@ async def running_platform(
     logs: Path,
     *,
     extra: dict[str, dict[str, str]] | None = None,
+    management_url: str | None = None,
+    before_start: Callable[[Platform], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Platform]:
-    """Run every service on this database and this virtual host, whose topology must be declared."""
+    """Run every service on this database and this virtual host, whose topology must be declared.
+
+    `before_start` may set up what stands between the services, such as proxies.
+    """
     ports = _free_ports([name for service in _SERVICES.values() for name in _port_names(service)])
     addresses = Addresses(ports=ports, secrets=database.service.secrets, broker_url=broker_url)
-    platform = Platform(database, addresses, logs, extra or {})
+    platform = Platform(database, addresses, logs, management_url, extra or {})
     try:
+        if before_start is not None:
+            await before_start(platform)
         await platform.start(*_SERVICES)
         yield platform
     finally:
         await platform.close()
+
+
+def _service(name: str) -> Service:
+    """Return what runs under a name: `email-worker-2` is an e-mail worker."""
+    return _SERVICES[name] if name in _SERVICES else _SERVICES[name.rpartition("-")[0]]
 
 
 def _port_names(service: Service) -> set[str]:

@@ -15,6 +15,8 @@ from carillon_local.errors import LocalError
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _POLL_SECONDS = 0.02
+_FREEZE_SECONDS = 10.0
+_STILL = frozenset("TtZX")  # proc(5): stopped, traced, zombie, dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,8 @@ class ServerProcess:
         self._process = None
 
     def pause(self) -> None:
-        """Freeze it and its children: connections stay open and nothing answers."""
-        self._signal_tree(signal.SIGSTOP)
+        """Freeze it and its children: connections stay open, nothing answers. Returns when all stand."""
+        freeze(self.pid)
 
     def resume(self) -> None:
         """Let a paused process go on."""
@@ -155,6 +157,36 @@ def send_signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
+
+
+def freeze(pid: int) -> None:
+    """Stop a process and all below it (SIGSTOP), and return when they really stand still.
+
+    The signal takes effect when a process is next scheduled. Children may be born until then, so the tree is
+    looked at again until it holds nothing that runs.
+
+    Raises:
+        LocalError: when something in it still runs after 10 s.
+    """
+    deadline = time.monotonic() + _FREEZE_SECONDS
+    while moving := [one for one in [pid, *descendants(pid)] if not _stands_still(one)]:
+        if time.monotonic() > deadline:
+            raise LocalError(f"processes {moving} did not stop")
+        for one in moving:
+            send_signal(one, signal.SIGSTOP)
+        time.sleep(_POLL_SECONDS / 10)
+
+
+def _stands_still(pid: int) -> bool:
+    """Tell whether a process is stopped or over (Linux; elsewhere always, once it was asked)."""
+    if sys.platform != "linux":
+        send_signal(pid, signal.SIGSTOP)
+        return True
+    try:
+        tasks = [path.read_text(errors="replace") for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # a thread or the process ended between two looks
+        return not Path(f"/proc/{pid}").exists()
+    return all(text.rpartition(")")[2].split()[0] in _STILL for text in tasks)
 
 
 def descendants(pid: int) -> list[int]:

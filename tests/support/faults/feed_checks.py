@@ -1,0 +1,55 @@
+"""Feeds without gaps, and counters that are what counting gives."""
+
+from collections.abc import Iterator, Sequence
+
+from support.faults.evidence import Evidence, Record
+from support.faults.report import Violation
+
+_MARKS = ("seen_at", "read_at", "archived_at", "snoozed_until", "deleted_at")
+_SHOWN = 5
+
+
+def feeds_have_no_gaps(evidence: Evidence) -> Iterator[Violation]:
+    """I9: creations and changes explain every number of a feed, and its counters agree with its items."""
+    items: dict[tuple[int, int], list[Record]] = {}
+    for row in evidence.tables["feed_items"]:
+        items.setdefault((row["tenant_id"], row["subscriber"]), []).append(row)
+    feeds = {(row["tenant_id"], row["subscriber"]): row for row in evidence.tables["feeds"]}
+    for key in items.keys() - feeds.keys():
+        yield Violation("I9", str(key), "items without a feed")
+    for key, feed in feeds.items():
+        yield from _numbers(feed, items.get(key, []))
+        yield from _counters(feed, items.get(key, []))
+
+
+def _numbers(feed: Record, items: Sequence[Record]) -> Iterator[Violation]:
+    who, numbers = str(feed["person"]), [item["seq"] for item in items]
+    untouched = not (
+        feed["read_all_seq"] or feed["seen_all_seq"] or any(_was_changed(item) for item in items)
+    )
+    if untouched and sorted(numbers) != list(range(1, feed["seq"] + 1)):
+        missing = sorted(set(range(1, feed["seq"] + 1)) - set(numbers))[:_SHOWN]
+        doubled = sorted({number for number in numbers if numbers.count(number) > 1})[:_SHOWN]
+        yield Violation("I9", who, f"feed at {feed['seq']}: missing {missing}, doubled {doubled}")
+    if any(not 1 <= number <= feed["seq"] for number in numbers):
+        yield Violation("I9", who, "an item's number is past its feed's")
+    created = [item["seq"] for item in items if not _was_changed(item)]
+    if len(created) != len(set(created)):
+        yield Violation("I9", who, "two items were created under one number")
+
+
+def _was_changed(item: Record) -> bool:
+    return item["seq"] != item["attention_seq"] or any(item[mark] is not None for mark in _MARKS)
+
+
+def _counters(feed: Record, items: Sequence[Record]) -> Iterator[Violation]:
+    shown = [item for item in items if item["archived_at"] is None and item["deleted_at"] is None]
+    for counter, mark, marker in (
+        ("unread", "read_at", "read_all_seq"),
+        ("unseen", "seen_at", "seen_all_seq"),
+    ):
+        counted = sum(item[mark] is None and item["attention_seq"] > feed[marker] for item in shown)
+        if counted != feed[counter]:
+            yield Violation(
+                "I9", str(feed["person"]), f"{counter} is {feed[counter]} where the items say {counted}"
+            )
