@@ -189,6 +189,9 @@ async def test_a_subscriber_is_put_read_and_forgotten(client: Client) -> None:
     assert (await client.call("GET", "/v1/subscribers/u-7"))["roles"] == []
     await client.call("DELETE", "/v1/subscribers/u-7", expect=204)
     await client.call("GET", "/v1/subscribers/u-7", expect=404)
+    await client.call("DELETE", "/v1/subscribers/u-7", expect=404)
+    members = await client.call("GET", "/v1/topics/ticket:42/subscribers")
+    assert members["data"] == []
 
 
 @pytest.mark.parametrize(

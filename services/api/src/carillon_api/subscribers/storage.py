@@ -29,6 +29,12 @@ WHERE (s.email, s.phone, s.locale, s.time_zone, s.attributes, s.registered) IS D
       (excluded.email, excluded.phone, excluded.locale, excluded.time_zone, excluded.attributes, true)
 RETURNING xmax = 0 AS created
 """
+_FORGET = """
+UPDATE carillon.subscribers
+SET registered = false, email = NULL, phone = NULL, locale = NULL, time_zone = NULL, attributes = '{}',
+    updated_at = now()
+WHERE id = $1 AND registered RETURNING number
+"""
 
 
 async def put_subscriber(
@@ -74,12 +80,18 @@ async def list_subscribers(connection: Connection, *, after: str | None, limit: 
 
 
 async def delete_subscriber(connection: Connection, subscriber: str) -> bool:
-    """Forget a person, their memberships, preferences and stream tickets; false when there is none."""
+    """Forget a person, their memberships, preferences and stream tickets; false when there is none.
+
+    Number and id stay, unregistered: deliveries that are still on their way end as `unknown_subscriber`
+    instead of waiting for ever for somebody who is not there, and what was sent can still be explained.
+    """
     await connection.execute("DELETE FROM carillon.stream_tickets WHERE subscriber = $1", subscriber)
-    status = await connection.execute(
-        "DELETE FROM carillon.subscribers WHERE id = $1 AND registered", subscriber
-    )
-    return bool(status == "DELETE 1")
+    number: int | None = await connection.fetchval(_FORGET, subscriber)
+    if number is None:
+        return False
+    await connection.execute("DELETE FROM carillon.memberships WHERE subscriber = $1", number)
+    await connection.execute("DELETE FROM carillon.preferences WHERE subscriber = $1", number)
+    return True
 
 
 async def find_number(connection: Connection, subscriber: str) -> int | None:
