@@ -1,4 +1,4 @@
-"""Ten thousand dead letters replayed while urgent events arrive: the storm drains, and nothing urgent waits."""
+"""Ten thousand dead letters replayed while urgent events arrive: it drains, and nothing urgent waits."""
 
 import asyncio
 import time
@@ -148,9 +148,8 @@ async def test_ten_thousand_drain_within_a_minute_and_no_urgent_event_waits(grou
     live.stopping.set()
     await urgent
     waits = live.waits(await platform.mails_to(address_of(other, person), count=len(live.begun)))
-    print(f"drained in {took:.1f} s; {len(waits)} urgent events, slowest {max(waits):.2f} s")
     assert (done["status"], done["acted"], done["skipped"]) == ("done", DEAD, {})
     mails = Counter(mail["subject"] for mail in await _mails(ground, tenant))
     assert mails == {f"Code {n}": 1 for n in range(DEAD)}
     assert took < DRAIN_SECONDS
-    assert max(waits) < WAIT_SECONDS
+    assert max(waits) < WAIT_SECONDS, f"{len(waits)} urgent events while {took:.1f} s of replay"

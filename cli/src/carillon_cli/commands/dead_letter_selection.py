@@ -1,6 +1,7 @@
 """Which dead letters a command is about: the same options everywhere."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 from carillon_shared.domain.channels import Channel
@@ -12,6 +13,7 @@ DeadReasonOption = Annotated[str | None, typer.Option("--dead-reason", help="Dea
 ProviderOption = Annotated[str | None, typer.Option(help="Of this provider only.")]
 SinceOption = Annotated[str | None, typer.Option(help="Dead since this time (RFC 3339).")]
 UntilOption = Annotated[str | None, typer.Option(help="Dead before this time (RFC 3339).")]
+IdsOption = Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="These deliveries only.")]
 
 
 def selection(
@@ -22,7 +24,8 @@ def selection(
     provider: str | None,
     since: str | None,
     until: str | None,
-) -> dict[str, str]:
+    ids: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Return what is given, as the API names it."""
     given = {
         "channel": channel.value if channel else None,
@@ -31,5 +34,6 @@ def selection(
         "provider": provider,
         "since": since,
         "until": until,
+        "ids": list(ids) if ids else None,
     }
     return {name: value for name, value in given.items() if value is not None}

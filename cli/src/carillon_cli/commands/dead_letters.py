@@ -6,10 +6,17 @@ import typer
 
 from carillon_cli.api import segment
 from carillon_cli.calling import with_api
+from carillon_cli.commands.dead_letter_corrections import (
+    DataOption,
+    EmailOption,
+    PhoneOption,
+    corrections,
+)
 from carillon_cli.commands.dead_letter_selection import (
     ChannelOption,
     DeadReasonOption,
     EventTypeOption,
+    IdsOption,
     ProviderOption,
     ReasonOption,
     SinceOption,
@@ -99,6 +106,10 @@ def replay(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
     provider: ProviderOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    ids: IdsOption = None,
+    email: EmailOption = None,
+    phone: PhoneOption = None,
+    data: DataOption = None,
     everything: Everything = False,
     dry_run: DryRun = False,
     rate: Rate = None,
@@ -106,7 +117,10 @@ def replay(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
     yes: Yes = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Send dead letters again; what is expired, read or opted out of stays. Exit code 4 when none matches."""
+    """Send dead letters again; what is expired, read or opted out of stays. Exit code 4 when none matches.
+
+    Named by --id they can be put right on the way: --email, --phone, --set-data.
+    """
     chosen = selection(
         channel=channel,
         event_type=event_type,
@@ -114,9 +128,18 @@ def replay(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
         provider=provider,
         since=since,
         until=until,
+        ids=ids,
     )
     operate(
-        "replay", chosen, everything=everything, dry_run=dry_run, rate=rate, why=why, yes=yes, as_json=as_json
+        "replay",
+        chosen,
+        overrides=corrections(email=email, phone=phone, data=data),
+        everything=everything,
+        dry_run=dry_run,
+        rate=rate,
+        why=why,
+        yes=yes,
+        as_json=as_json,
     )
 
 
@@ -128,6 +151,7 @@ def discard(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
     provider: ProviderOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    ids: IdsOption = None,
     everything: Everything = False,
     dry_run: DryRun = False,
     rate: Rate = None,
@@ -143,6 +167,7 @@ def discard(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
         provider=provider,
         since=since,
         until=until,
+        ids=ids,
     )
     operate(
         "discard",

@@ -15,10 +15,11 @@ from carillon_cli.output import print_fields, print_json, screen, tell
 _PAUSE_SECONDS = 0.5
 
 
-def operate(
+def operate(  # noqa: PLR0913 - the options of two commands
     verb: str,
-    chosen: dict[str, str],
+    chosen: dict[str, Any],
     *,
+    overrides: dict[str, Any] | None = None,
     everything: bool,
     dry_run: bool,
     rate: int | None,
@@ -36,6 +37,8 @@ def operate(
     if why is None and not dry_run:
         raise WrongUseError("Say why with --reason: it is written down.")
     body: dict[str, Any] = {"filter": chosen, "all": everything}
+    if overrides:
+        body["overrides"] = overrides
     preview = with_api(lambda api: _ask(api, verb, body | {"dry_run": True}))
     if dry_run or not preview["matched"]:
         _print_preview(preview, as_json=as_json)

@@ -1,15 +1,16 @@
 """The feed in PostgreSQL: fence, counters and items in one statement, for a whole batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 from carillon_shared.content import ContentError, RenderedInapp
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
 from carillon_shared.delivery.work import Chunk
-from carillon_shared.domain.delivery import Recipient
+from carillon_shared.domain.delivery import EventContent, Recipient
 
 PROVIDER = "feed"
 
@@ -19,11 +20,20 @@ _BURY = "SELECT id FROM carillon.bury($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
 
 @dataclass(frozen=True, slots=True)
+class Addressee:
+    """Whom an item is for, and the data that an operator corrected for this item alone, if one has."""
+
+    recipient: Recipient
+    own_data: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A rendered item that is not in a feed yet."""
 
     chunk: Chunk
     id: UUID
+    event: EventContent
     content: RenderedInapp
 
 
@@ -42,6 +52,7 @@ class Written:
 
     draft: Draft
     subscriber: str
+    priority: str
     seq: int
     unread: int
     unseen: int
@@ -54,11 +65,11 @@ class FeedStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def recipients(self, ids: Sequence[UUID]) -> dict[UUID, Recipient]:
+    async def recipients(self, ids: Sequence[UUID]) -> dict[UUID, Addressee]:
         """Return who these deliveries are for. One that no longer exists is missing."""
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
             rows = await connection.fetch(_RECIPIENTS, ids, min(ids), max(ids))
-        return {row["id"]: _recipient(row) for row in rows}
+        return {row["id"]: Addressee(_recipient(row), row["own_data"]) for row in rows}
 
     async def write(self, drafts: Sequence[Draft]) -> list[Written]:
         """Put these items into their feeds, in order, each once whatever happens.
@@ -116,4 +127,12 @@ def _recipient(row: asyncpg.Record) -> Recipient:
 
 
 def _written(draft: Draft, row: asyncpg.Record) -> Written:
-    return Written(draft, row["subscriber_id"], row["seq"], row["unread"], row["unseen"], row["created_at"])
+    return Written(
+        draft,
+        row["subscriber_id"],
+        row["priority"],
+        row["seq"],
+        row["unread"],
+        row["unseen"],
+        row["created_at"],
+    )

@@ -14,11 +14,11 @@ from carillon_shared.delivery.aftermath import Buried, errands_of
 from carillon_shared.delivery.catalogue import Catalogue
 from carillon_shared.delivery.engine import Publishing
 from carillon_shared.delivery.work import Chunk
-from carillon_shared.domain.delivery import LeasedDelivery, Recipient
+from carillon_shared.domain.delivery import LeasedDelivery
 from carillon_shared.lifecycle import CrashPoint, crash_point
 from carillon_shared.telemetry import metrics
 
-from carillon_inapp_worker.feed import Draft, Failure, FeedStore, Written
+from carillon_inapp_worker.feed import Addressee, Draft, Failure, FeedStore, Written
 from carillon_inapp_worker.live import live_chunks
 
 log = structlog.get_logger(__name__)
@@ -61,15 +61,17 @@ class FeedHandler:
 
     async def _render(self, chunks: Sequence[Chunk]) -> tuple[list[Draft], list[Failure]]:
         ids = [delivery for chunk in chunks for delivery in chunk.message.delivery_ids]
-        recipients = await self._feed.recipients(ids) if ids else {}
+        addressees = await self._feed.recipients(ids) if ids else {}
         drafts: list[Draft] = []
         failures: list[Failure] = []
         for chunk in chunks:
             render = RenderPlan(render_inapp)
             for delivery in chunk.message.delivery_ids:
-                recipient = recipients.pop(delivery, None)  # named twice in a batch, it is rendered once
-                if recipient is not None:
-                    _render_one(render, _delivery(chunk, delivery, recipient), chunk, drafts, failures)
+                addressee = addressees.pop(delivery, None)  # named twice in a batch, it is rendered once
+                if addressee is not None:
+                    # What has data of its own shares nothing.
+                    one = RenderPlan(render_inapp) if addressee.own_data else render
+                    _render_one(one, _delivery(chunk, delivery, addressee), chunk, drafts, failures)
         return drafts, failures
 
     async def _announce(self, written: Sequence[Written]) -> None:
@@ -91,11 +93,11 @@ class FeedHandler:
                 raise result
 
 
-def _delivery(chunk: Chunk, delivery: UUID, recipient: Recipient) -> LeasedDelivery:
+def _delivery(chunk: Chunk, delivery: UUID, addressee: Addressee) -> LeasedDelivery:
     return LeasedDelivery(
         id=delivery,
-        event=chunk.event.content,
-        recipient=recipient,
+        event=chunk.event.content.corrected(addressee.own_data),
+        recipient=addressee.recipient,
         channel=chunk.message.channel,
         lane=chunk.message.lane,
         attempt=chunk.message.attempt,
@@ -112,7 +114,7 @@ def _render_one(
     failures: list[Failure],
 ) -> None:
     try:
-        drafts.append(Draft(chunk, delivery.id, render(delivery)))
+        drafts.append(Draft(chunk, delivery.id, delivery.event, render(delivery)))
     except ContentError as error:
         failures.append(Failure(chunk, delivery.id, error))
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 from carillon_shared.contracts.messages import LiveChunk, LiveFrame
-from carillon_shared.domain.delivery import EventContent
 
 from carillon_inapp_worker.feed import Written
 
@@ -14,7 +13,7 @@ MAX_BYTES = 64_000
 """Of one live message. An item larger than that is announced by its number only."""
 
 _HEAD_BYTES = 220  # of one frame's JSON, generously
-_TailKey = tuple[str, str, str | None]
+_TailKey = tuple[str, str, str | None, int]
 
 
 def live_chunks(written: Iterable[Written]) -> Iterator[LiveChunk]:
@@ -24,13 +23,13 @@ def live_chunks(written: Iterable[Written]) -> Iterator[LiveChunk]:
 
 
 def _of_one_event(items: list[Written]) -> Iterator[LiveChunk]:
-    message, event = items[0].draft.chunk.message, items[0].draft.chunk.event.content
-    open_chunk = _OpenChunk(message.tenant)
+    tenant = items[0].draft.chunk.message.tenant
+    open_chunk = _OpenChunk(tenant)
     for item in items:
-        if not open_chunk.has_room(item, event, message.lane):
+        if not open_chunk.has_room(item):
             yield open_chunk.close()
-            open_chunk = _OpenChunk(message.tenant)
-        open_chunk.add(item, event, message.lane)
+            open_chunk = _OpenChunk(tenant)
+        open_chunk.add(item)
     yield open_chunk.close()
 
 
@@ -44,17 +43,17 @@ class _OpenChunk:
         self._frames: list[LiveFrame] = []
         self._size = 0
 
-    def has_room(self, item: Written, event: EventContent, lane: str) -> bool:
+    def has_room(self, item: Written) -> bool:
         if not self._frames:
             return True
-        new = 0 if _key(item) in self._tails else len(_json(_tail(item, event, lane)) or b"")
+        new = 0 if _key(item) in self._tails else len(_json(_tail(item)) or b"")
         return self._size + new + _HEAD_BYTES <= MAX_BYTES
 
-    def add(self, item: Written, event: EventContent, lane: str) -> None:
+    def add(self, item: Written) -> None:
         index = self._tails.get(_key(item))
         if index is None:
             index = self._tails[_key(item)] = len(self._bodies)
-            tail = _tail(item, event, lane)
+            tail = _tail(item)
             size = len(_json(tail))
             fits = size <= MAX_BYTES
             self._bodies.append(tail if fits else None)
@@ -68,16 +67,16 @@ class _OpenChunk:
 
 def _key(item: Written) -> _TailKey:
     content = item.draft.content
-    return content.title, content.body, content.action_url
+    return content.title, content.body, content.action_url, id(item.draft.event)
 
 
-def _tail(item: Written, event: EventContent, lane: str) -> dict[str, Any]:
-    content = item.draft.content
+def _tail(item: Written) -> dict[str, Any]:
+    content, event = item.draft.content, item.draft.event
     return {
         "event_id": str(event.id),
         "type": event.type,
         "category": event.category,
-        "priority": lane,
+        "priority": item.priority,
         "title": content.title,
         "body": content.body,
         "action_url": content.action_url,

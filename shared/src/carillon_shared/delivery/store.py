@@ -24,12 +24,12 @@ _SETTLE = """
            NULL::smallint AS budget_start, NULL::smallint AS unknowns, NULL::float8 AS remaining,
            NULL::timestamptz AS first_attempt_at, NULL::text AS subscriber_id,
            NULL::bigint AS subscriber_number, NULL::text AS email, NULL::text AS phone, NULL::text AS locale,
-           NULL::text AS time_zone, NULL::jsonb AS attributes
+           NULL::text AS time_zone, NULL::jsonb AS attributes, NULL::jsonb AS own_data
     FROM carillon.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 """
 _LEASE = """
     SELECT 'leased' AS part, id, verdict, attempt, budget_start, unknowns, remaining, first_attempt_at,
-           subscriber_id, subscriber_number, email, phone, locale, time_zone, attributes
+           subscriber_id, subscriber_number, email, phone, locale, time_zone, attributes, own_data
     FROM carillon.lease({})
 """
 _LEASE_ALONE = _LEASE.format("$1, $2, $3, $4, $5, $6, $7")

@@ -18,7 +18,7 @@ def leased_delivery(item: Item, row: Row) -> LeasedDelivery:
     chunk = item.chunk
     return LeasedDelivery(
         id=item.id,
-        event=chunk.event.content,
+        event=chunk.event.content.corrected(row["own_data"]),
         recipient=Recipient(
             id=row["subscriber_id"],
             number=row["subscriber_number"],

@@ -1,7 +1,7 @@
 """A delivery as a worker sees it: everything needed to send, read from the database when it is leased."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -51,6 +51,10 @@ class EventContent:
     sender_name: str | None = None  # the event type's own, over the tenant's
     sender_address: str | None = None
     reply_to: str | None = None
+
+    def corrected(self, data: Mapping[str, Any] | None) -> "EventContent":
+        """Return the event as it is for a delivery of which an operator corrected this data."""
+        return replace(self, data={**self.data, **data}) if data else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from carillon_shared.db.pool import Connection
+from carillon_shared.telemetry.masking import mask_value
 
 from carillon_api.operators.models import AuditEntry
 
@@ -27,9 +28,13 @@ async def list_entries(
     target: str | None,
     limit: int,
 ) -> list[AuditEntry]:
-    """Return entries, newest first."""
+    """Return entries, newest first. Addresses in their details are masked; the rows keep them."""
     rows = await connection.fetch(_LIST, tenant_id, before, action, target, limit)
-    return [AuditEntry.model_validate(dict(row)) for row in rows]
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: Any) -> AuditEntry:
+    return AuditEntry.model_validate({**dict(row), "details": mask_value(row["details"])})
 
 
 async def note(

@@ -14,13 +14,13 @@ from carillon_api.errors import Problem, conflict, not_found
 from carillon_api.identifiers import UuidText, uuid_or_missing
 from carillon_api.operators import audit, operations
 from carillon_api.operators.models import (
-    DEFAULT_RATE,
     DeliveryCancelled,
     DeliveryCommand,
     OperationKind,
     OperationStarted,
 )
 from carillon_api.operators.operation_routes import actor_of, begin
+from carillon_api.operators.operations import Order
 from carillon_api.problem_responses import problems
 from carillon_api.services import Services
 
@@ -41,14 +41,12 @@ async def retry_delivery(
     """Send a dead delivery again, unless that would not be right any more: 409 says why."""
     delivery_id = uuid_or_missing(delivery, what="delivery")
     await _refuse_retry(services, caller, delivery_id)
-    return await begin(
-        OperationKind.REPLAY,
-        services,
-        caller,
+    order = Order(
+        kind=OperationKind.REPLAY,
         chosen={"id": str(delivery_id)},
         reason=_reason(command) or _NO_REASON,
-        rate=DEFAULT_RATE,
     )
+    return await begin(order, services, caller)
 
 
 @router.post("/{delivery}/cancel", operation_id="cancelDelivery", responses=problems(404, 409))

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from carillon_api.deliveries.models import Attempt
 from carillon_api.intake.timestamps import Timestamp
+from carillon_api.operators.overrides import Overrides
 
 MAX_RATE = 10_000
 DEFAULT_RATE = 250
+MAX_IDS = 100
 
 Word = Annotated[str, StringConstraints(max_length=128, pattern=r"^[^\x00]*$")]
 Why = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
@@ -55,6 +57,9 @@ class DeadLetterSelection(BaseModel):
     provider: Word | None = None
     since: Timestamp | None = Field(default=None, description="Dead at this time or later.")
     until: Timestamp | None = Field(default=None, description="Dead before this time.")
+    ids: list[UUID] | None = Field(
+        default=None, min_length=1, max_length=MAX_IDS, description="These deliveries only."
+    )
 
     def chosen(self) -> dict[str, Any]:
         """Return what is given, as it is stored."""
@@ -78,6 +83,25 @@ class OperationRequest(BaseModel):
             raise ValueError('an empty filter means everything: say so with "all": true')
         if self.reason is None and not self.dry_run:
             raise ValueError("a reason is needed")
+        return self
+
+
+class ReplayRequest(OperationRequest):
+    """Replay many dead letters, or a few with corrections."""
+
+    overrides: Overrides | None = Field(
+        default=None,
+        description="Needs `filter.ids`. Kept for later replays, and audited with the old values.",
+    )
+
+    @model_validator(mode="after")
+    def _corrects_few(self) -> Self:
+        if self.overrides is None:
+            return self
+        if self.filter.ids is None:
+            raise ValueError("overrides are only for deliveries named in filter.ids")
+        if self.overrides.address is not None and len(self.filter.ids) > 1:
+            raise ValueError("an address is for exactly one delivery")
         return self
 
 
@@ -120,6 +144,7 @@ class Operation(BaseModel):
     kind: OperationKind
     status: OperationStatus
     filter: dict[str, Any]
+    overrides: dict[str, Any] | None = Field(description="What was put right; addresses are masked.")
     reason: str
     actor: str
     rate_per_second: int

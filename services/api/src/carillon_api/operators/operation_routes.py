@@ -1,6 +1,6 @@
 """`/v1/admin/dead-letters:replay` and `:discard`, `/v1/admin/operations`, `/v1/admin/audit`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from carillon_shared.db.pool import tenant_transaction
@@ -18,7 +18,10 @@ from carillon_api.operators.models import (
     OperationKind,
     OperationRequest,
     OperationStarted,
+    ReplayRequest,
 )
+from carillon_api.operators.operations import Order
+from carillon_api.operators.overrides import refuse_wrong_channel
 from carillon_api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, cut, invalid_cursor, key_of
 from carillon_api.problem_responses import problems
 from carillon_api.services import Services
@@ -38,9 +41,17 @@ _ANSWERS = problems() | {
 
 @router.post("/dead-letters:replay", operation_id="replayDeadLetters", status_code=202, responses=_ANSWERS)
 async def replay(
-    wanted: OperationRequest, caller: Operator, services: Parts, response: Response
+    wanted: ReplayRequest, caller: Operator, services: Parts, response: Response
 ) -> OperationStarted | DryRun:
-    """Send dead letters again, at a rate. What is expired, read or opted out of stays, and is counted."""
+    """Send dead letters again, at a rate, a few also with corrections.
+
+    What is expired, read or opted out of stays, and is counted. More than a hundred go by the bulk lane.
+    """
+    if wanted.overrides is not None:
+        async with tenant_transaction(services.pool, caller.tenant_id) as connection:
+            await refuse_wrong_channel(
+                connection, wanted.overrides, tenant_id=caller.tenant_id, ids=wanted.filter.ids or []
+            )
     return await _ask(OperationKind.REPLAY, wanted, caller, services, response)
 
 
@@ -55,53 +66,44 @@ async def discard(
 async def _ask(
     kind: OperationKind, wanted: OperationRequest, caller: ApiKey, services: Services, response: Response
 ) -> OperationStarted | DryRun:
+    order = Order(
+        kind=kind,
+        chosen=wanted.filter.chosen(),
+        reason=wanted.reason or "",
+        rate=wanted.rate_per_second,
+        overrides=_overrides_of(wanted),
+    )
     if not wanted.dry_run:
-        return await begin(
-            kind,
-            services,
-            caller,
-            chosen=wanted.filter.chosen(),
-            reason=wanted.reason or "",
-            rate=wanted.rate_per_second,
-        )
+        return await begin(order, services, caller)
     response.status_code = status.HTTP_200_OK
     async with tenant_transaction(services.pool, caller.tenant_id) as connection:
-        return await operations.dry_run(
-            connection, kind, tenant_id=caller.tenant_id, chosen=wanted.filter.chosen()
-        )
+        return await operations.dry_run(connection, order, tenant_id=caller.tenant_id)
 
 
-async def begin(
-    kind: OperationKind,
-    services: Services,
-    caller: ApiKey,
-    *,
-    chosen: dict[str, object],
-    reason: str,
-    rate: int,
-) -> OperationStarted:
+def _overrides_of(wanted: OperationRequest) -> dict[str, Any] | None:
+    if isinstance(wanted, ReplayRequest) and wanted.overrides is not None:
+        return wanted.overrides.chosen()
+    return None
+
+
+async def begin(order: Order, services: Services, caller: ApiKey) -> OperationStarted:
     """Store an operation and who asked for it."""
     tenant_id, actor = caller.tenant_id, actor_of(caller)
     async with tenant_transaction(services.pool, tenant_id) as connection:
-        matched = sum((await operations.count(connection, tenant_id=tenant_id, chosen=chosen)).values())
+        found = await operations.count(connection, tenant_id=tenant_id, chosen=order.chosen)
+        matched = sum(found.values())
         operation_id = await operations.begin(
-            connection,
-            kind,
-            tenant_id=tenant_id,
-            chosen=chosen,
-            reason=reason,
-            actor=actor,
-            rate=rate,
-            matched=matched,
+            connection, order, tenant_id=tenant_id, actor=actor, matched=matched
         )
+        details = {"filter": order.chosen, "rate_per_second": order.rate, "matched": matched}
         await audit.note(
             connection,
             tenant_id=tenant_id,
             actor=actor,
-            action=f"operation.{kind}",
+            action=f"operation.{order.kind}",
             target=str(operation_id),
-            reason=reason,
-            details={"filter": chosen, "rate_per_second": rate, "matched": matched},
+            reason=order.reason,
+            details=details | ({"overrides": order.overrides} if order.overrides else {}),
         )
     return OperationStarted(operation_id=operation_id, matched=matched)
 

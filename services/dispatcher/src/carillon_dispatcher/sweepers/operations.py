@@ -26,7 +26,7 @@ NO_LONGER_DEAD = "no_longer_dead"
 MAX_BATCH = 500
 # A batch is at most what the rate allows in this time, so that a stop acts soon.
 _BATCH_SECONDS = 1.0
-# A replay of more goes by the bulk lane, whatever its deliveries are: what is new and urgent must not wait behind it.
+# A replay of more goes by the bulk lane, so that nothing new and urgent waits behind it.
 _KEEP_LANE = 100
 # What nobody has published by then is published by the release of holds.
 _OWED_SECONDS = 30.0
@@ -37,7 +37,7 @@ _CLAIM = """
     ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 _PAGE = "SELECT delivery_id, dead_at FROM carillon.matching_dead_letters($1, $2, $3, $4, $5, $6)"
-_REPLAY = "SELECT * FROM carillon.replay_dead($1, $2, $3, $4, $5, $6, $7, $8::text::carillon.lane)"
+_REPLAY = "SELECT * FROM carillon.replay_dead($1, $2, $3, $4, $5, $6, $7, $8::text::carillon.lane, $9)"
 _DISCARD = "SELECT delivery_id FROM carillon.discard_dead($1, $2, $3, $4, $5, $6)"
 # Time that was missed is made up for, two seconds of it at most.
 _ADVANCE = """
@@ -161,7 +161,7 @@ async def _do(connection: Connection, claimed: asyncpg.Record) -> Batch:
 
 async def _replay(connection: Connection, claimed: asyncpg.Record, ids: list[UUID], batch: Batch) -> None:
     lane = Lane.BULK if claimed["matched"] > _KEEP_LANE else None
-    rows = await connection.fetch(_REPLAY, *_given(claimed, ids), _OWED_SECONDS, lane)
+    rows = await connection.fetch(_REPLAY, *_given(claimed, ids), _OWED_SECONDS, lane, claimed["overrides"])
     batch.replayed = [row for row in rows if row["skip"] is None]
     batch.skipped.update(row["skip"] for row in rows if row["skip"] is not None)
     _count_missing(batch, len(ids) - len(rows))

@@ -75,6 +75,17 @@ CREATE TABLE carillon.dead_letters (
 );
 CREATE INDEX dead_letters_of_tenant ON carillon.dead_letters (tenant_id, dead_at);
 
+-- What an operator put right when sending one again: an address, or parts of the event's data, for this delivery only.
+-- Only a replayed delivery can have a row here, and only those (`budget_start > 0`) are looked for.
+CREATE TABLE carillon.corrections (
+    delivery_id  uuid PRIMARY KEY,
+    tenant_id    integer NOT NULL,
+    email        text,
+    phone        text,
+    data         jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(data) = 'object'),
+    updated_at   timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE carillon.poison_messages (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     queue         text NOT NULL,

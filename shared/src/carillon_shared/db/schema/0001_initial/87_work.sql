@@ -42,7 +42,7 @@ CREATE FUNCTION carillon.lease(
 RETURNS TABLE (
     id uuid, verdict text, attempt smallint, budget_start smallint, unknowns smallint, remaining double precision,
     first_attempt_at timestamptz, subscriber_id text, subscriber_number bigint, email text, phone text, locale text,
-    time_zone text, attributes jsonb)
+    time_zone text, attributes jsonb, own_data jsonb)
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -61,7 +61,8 @@ BEGIN
         ORDER BY d.id
         FOR UPDATE OF d SKIP LOCKED
     ), judged AS MATERIALIZED (
-        SELECT h.*, s.id AS subscriber_id, s.email, s.phone, s.locale, s.time_zone, s.attributes, rule.skip,
+        SELECT h.*, s.id AS subscriber_id, coalesce(k.email, s.email) AS email, coalesce(k.phone, s.phone) AS phone,
+               s.locale, s.time_zone, s.attributes, k.data AS own_data, rule.skip,
                CASE WHEN h.lease_token = new_token AND h.status = 'sending' THEN 'leased'
                     ELSE carillon.work_verdict(h.status, h.attempt, h.for_attempt, e.cancelled_at, e.expires_at,
                                                h.next_attempt_at, rule.skip) END AS verdict
@@ -80,9 +81,13 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT v.document FROM carillon.preferences v
             WHERE v.tenant_id = h.tenant_id AND v.subscriber = h.subscriber OFFSET 0) AS p ON true
+        LEFT JOIN LATERAL (
+            SELECT v.email, v.phone, v.data FROM carillon.corrections v
+            WHERE h.budget_start > 0 AND v.delivery_id = h.id OFFSET 0) AS k ON true
         CROSS JOIN LATERAL (SELECT carillon.skip_reason(
             false, false, s.registered, h.channel = ANY (t.disabled_channels),
-            carillon.has_address(h.channel, s.email, s.phone), coalesce(y.mandatory, false),
+            carillon.has_address(h.channel, coalesce(k.email, s.email), coalesce(k.phone, s.phone)),
+            coalesce(y.mandatory, false),
             carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
     ), leased AS (
         UPDATE carillon.deliveries d
@@ -113,7 +118,7 @@ BEGIN
     SELECT j.id, j.verdict, CASE j.verdict WHEN 'leased' THEN j.for_attempt ELSE j.attempt END, j.budget_start,
            j.unknowns, extract(epoch FROM j.next_attempt_at - now())::double precision,
            coalesce(j.first_attempt_at, now()), j.subscriber_id, j.subscriber, j.email, j.phone, j.locale,
-           j.time_zone, j.attributes
+           j.time_zone, j.attributes, j.own_data
     FROM judged j;
 END $$;
 
@@ -211,13 +216,15 @@ END $$;
 -- Whom these deliveries are for, without leasing them: what in-app items are rendered with.
 CREATE FUNCTION carillon.recipients(wanted uuid[], lowest uuid, highest uuid)
 RETURNS TABLE (
-    id uuid, subscriber_id text, subscriber_number bigint, locale text, time_zone text, attributes jsonb)
+    id uuid, subscriber_id text, subscriber_number bigint, locale text, time_zone text, attributes jsonb, own_data jsonb)
 LANGUAGE sql STABLE
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
-    SELECT d.id, s.id, s.number, s.locale, s.time_zone, s.attributes
+    SELECT d.id, s.id, s.number, s.locale, s.time_zone, s.attributes, k.data
     FROM unnest(wanted) AS a(id)
     JOIN carillon.deliveries d ON d.id = a.id AND d.id BETWEEN lowest AND highest
     JOIN carillon.subscribers s ON s.tenant_id = d.tenant_id AND s.number = d.subscriber
+    LEFT JOIN LATERAL (
+        SELECT v.data FROM carillon.corrections v WHERE d.budget_start > 0 AND v.delivery_id = d.id OFFSET 0) AS k ON true
 $$;
 
 -- The in-app channel has no provider: fence, counters and items are one statement. Items that the fence lets through
@@ -236,15 +243,15 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH held AS MATERIALIZED (
-        SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.status, d.attempt, d.next_attempt_at,
-               array_position(wanted, d.id) AS place
+        SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.status, d.attempt, d.budget_start,
+               d.next_attempt_at, array_position(wanted, d.id) AS place
         FROM carillon.deliveries d
         WHERE d.id = ANY (wanted) AND d.id BETWEEN lowest AND highest
         ORDER BY d.id
         FOR UPDATE OF d
     ), judged AS MATERIALIZED (
-        SELECT h.*, for_attempts[h.place] AS for_attempt, s.id AS subscriber_id, e.type, e.category, e.lane, e.data,
-               rule.skip,
+        SELECT h.*, for_attempts[h.place] AS for_attempt, s.id AS subscriber_id, e.type, e.category, e.lane,
+               CASE WHEN k.data IS NULL THEN e.data ELSE e.data || k.data END AS data, rule.skip,
                carillon.work_verdict(h.status, h.attempt, for_attempts[h.place], e.cancelled_at, e.expires_at,
                                      h.next_attempt_at, rule.skip) AS verdict
         FROM held h
@@ -262,6 +269,9 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT v.document FROM carillon.preferences v
             WHERE v.tenant_id = h.tenant_id AND v.subscriber = h.subscriber OFFSET 0) AS p ON true
+        LEFT JOIN LATERAL (
+            SELECT v.data FROM carillon.corrections v
+            WHERE h.budget_start > 0 AND v.delivery_id = h.id OFFSET 0) AS k ON true
         CROSS JOIN LATERAL (SELECT carillon.skip_reason(
             false, false, s.registered, h.channel = ANY (t.disabled_channels), true, coalesce(y.mandatory, false),
             carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
@@ -306,7 +316,7 @@ BEGIN
         INSERT INTO carillon.attempts (delivery_id, number, tenant_id, started_at, ended_at, outcome, provider)
         SELECT w.id, w.for_attempt, w.tenant_id, now(), now(), 'sent', 'feed' FROM written w
     )
-    SELECT j.id, j.verdict, j.subscriber_id, n.seq, n.unread, n.unseen, now()
+    SELECT j.id, j.verdict, j.subscriber_id, j.lane, n.seq, n.unread, n.unseen, now()
     FROM judged j LEFT JOIN numbered n ON n.id = j.id
     ORDER BY n.seq, j.id;
 END $$;

@@ -12,7 +12,7 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY ARRAY[
         'tenants', 'api_keys', 'event_types', 'templates', 'subscribers', 'memberships', 'preferences', 'limit_slots',
-        'event_keys', 'events', 'deliveries', 'attempts', 'dead_letters', 'feeds', 'feed_items', 'stream_tickets',
+        'event_keys', 'events', 'deliveries', 'attempts', 'dead_letters', 'corrections', 'feeds', 'feed_items', 'stream_tickets',
         'audit_log']
     LOOP
         tenant_column := CASE name WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END;
@@ -37,7 +37,7 @@ GRANT SELECT ON carillon.fanout_ranges TO carillon_intake;
 
 -- The API: one tenant at a time, and nothing that decides a delivery.
 GRANT SELECT ON carillon.tenants, carillon.events, carillon.deliveries, carillon.attempts, carillon.dead_letters,
-    carillon.audit_log TO carillon_api;
+    carillon.corrections, carillon.audit_log TO carillon_api;
 GRANT UPDATE (preferences, origins, default_locale, default_time_zone, sender_name, sender_address, reply_to,
               disabled_channels) ON carillon.tenants TO carillon_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.event_types, carillon.templates, carillon.subscribers,
@@ -52,7 +52,7 @@ GRANT SELECT ON carillon.tenants, carillon.event_types, carillon.templates, cari
 GRANT SELECT, INSERT, UPDATE ON carillon.subscribers, carillon.limit_slots, carillon.events, carillon.deliveries,
     carillon.attempts TO carillon_dispatcher;
 GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.fanout_ranges, carillon.due, carillon.leases, carillon.dead_letters,
-    carillon.poison_messages, carillon.event_keys, carillon.stream_tickets, carillon.queue_watermarks
+    carillon.corrections, carillon.poison_messages, carillon.event_keys, carillon.stream_tickets, carillon.queue_watermarks
     TO carillon_dispatcher;
 
 -- Workers: lease, settle, and read what a message needs.
@@ -62,7 +62,7 @@ DECLARE
 BEGIN
     FOREACH worker IN ARRAY ARRAY['carillon_email_worker', 'carillon_whatsapp_worker', 'carillon_inapp_worker'] LOOP
         EXECUTE format('GRANT SELECT ON carillon.tenants, carillon.event_types, carillon.templates, carillon.events,
-            carillon.subscribers, carillon.preferences TO %I', worker);
+            carillon.subscribers, carillon.preferences, carillon.corrections TO %I', worker);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE ON carillon.deliveries, carillon.attempts,
             carillon.queue_watermarks TO %I', worker);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.due, carillon.leases, carillon.dead_letters,

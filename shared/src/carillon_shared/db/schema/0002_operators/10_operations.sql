@@ -4,8 +4,9 @@ CREATE TABLE carillon.operations (
     id               uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     tenant_id        integer NOT NULL REFERENCES carillon.tenants (id),
     kind             text NOT NULL CHECK (kind IN ('replay', 'discard')),
-    -- {"id", "channel", "event_type", "reason", "provider", "since", "until"}, each optional
+    -- {"id", "ids", "channel", "event_type", "reason", "provider", "since", "until"}, each optional
     filter           jsonb NOT NULL,
+    overrides        jsonb,                               -- {"address": {"email" | "phone"}, "data": {}}
     reason           text NOT NULL,                       -- in the words of who asked for it
     actor            text NOT NULL,
     rate_per_second  integer NOT NULL CHECK (rate_per_second > 0),

@@ -11,6 +11,7 @@ LANGUAGE sql STABLE AS $$
       AND (l.dead_at, l.delivery_id) > (coalesce(after_at, '-infinity'),
                                         coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
       AND (wanted->>'id' IS NULL OR l.delivery_id = (wanted->>'id')::uuid)
+      AND (wanted->'ids' IS NULL OR l.delivery_id = ANY (ARRAY(SELECT jsonb_array_elements_text(wanted->'ids')::uuid)))
       AND (wanted->>'channel' IS NULL OR l.channel = (wanted->>'channel')::carillon.channel)
       AND (wanted->>'event_type' IS NULL OR l.event_type = wanted->>'event_type')
       AND (wanted->>'reason' IS NULL OR l.reason = (wanted->>'reason')::carillon.reason)
@@ -22,7 +23,8 @@ $$;
 
 -- Why a dead delivery must not go out again, whatever an operator wishes; null: it may. Read in the feed means there
 -- what the inbox shows as read. The type `message` needs no template of the tenant's own: it has built-in ones.
-CREATE FUNCTION carillon.replay_skips(ids uuid[], lowest uuid, highest uuid)
+-- `overrides`, {"address": {"email" | "phone"}, "data": {}}, is what the operator would put right; an address counts.
+CREATE FUNCTION carillon.replay_skips(ids uuid[], lowest uuid, highest uuid, overrides jsonb)
 RETURNS TABLE (delivery_id uuid, skip carillon.reason)
 LANGUAGE sql STABLE
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -32,7 +34,9 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
              WHEN e.expires_at <= now() THEN 'expired' END,
         carillon.skip_reason(
             false, false, coalesce(s.registered, false), d.channel = ANY (t.disabled_channels),
-            carillon.has_address(d.channel, s.email, s.phone), coalesce(y.mandatory, false),
+            carillon.has_address(d.channel, coalesce(overrides #>> '{address,email}', k.email, s.email),
+                                 coalesce(overrides #>> '{address,phone}', k.phone, s.phone)),
+            coalesce(y.mandatory, false),
             carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
         CASE WHEN i.read_at IS NOT NULL OR i.attention_seq <= f.read_all_seq THEN 'already_read'::carillon.reason
              WHEN e.type <> 'message' AND NOT EXISTS (
@@ -45,6 +49,7 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
     LEFT JOIN carillon.subscribers s ON s.tenant_id = d.tenant_id AND s.number = d.subscriber
     LEFT JOIN carillon.event_types y ON y.tenant_id = d.tenant_id AND y.name = e.type
     LEFT JOIN carillon.preferences p ON p.tenant_id = d.tenant_id AND p.subscriber = d.subscriber
+    LEFT JOIN carillon.corrections k ON k.delivery_id = d.id
     LEFT JOIN carillon.feeds f ON f.tenant_id = d.tenant_id AND f.subscriber = d.subscriber
     LEFT JOIN carillon.feed_items i
       ON i.tenant_id = d.tenant_id AND i.subscriber = d.subscriber
@@ -52,13 +57,29 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
     WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'dead'
 $$;
 
+-- What a delivery is sent with now in the places that overrides name.
+CREATE FUNCTION carillon.overridden(delivery uuid, event uuid, person bigint, overrides jsonb) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object(
+        'address', (SELECT jsonb_object_agg(a.key, CASE a.key WHEN 'email' THEN coalesce(k.email, s.email)
+                                                              ELSE coalesce(k.phone, s.phone) END)
+                    FROM jsonb_object_keys(overrides->'address') AS a(key)),
+        'data', (SELECT jsonb_object_agg(o.key, coalesce(k.data->o.key, e.data->o.key))
+                 FROM jsonb_object_keys(overrides->'data') AS o(key)))
+    FROM carillon.events e
+    JOIN carillon.subscribers s ON s.tenant_id = e.tenant_id AND s.number = person
+    LEFT JOIN carillon.corrections k ON k.delivery_id = delivery
+    WHERE e.id = event
+$$;
+
 -- Send these again: queued, with a new budget of attempts, their events open. Answers with each that was dead, and
 -- why it stays so. A replayed one is owed to its lane until `due_at`: whoever has published it removes that row, and
 -- if nobody does, the release of holds publishes it. With `by_lane` all of them go that way, for good: so many at once
--- would stand before what is new and urgent. Null: each by its own lane.
+-- would stand before what is new and urgent. Null: each by its own lane. `overrides` go with each of them from now on;
+-- the audit keeps what they take the place of.
 CREATE FUNCTION carillon.replay_dead(
     ids uuid[], lowest uuid, highest uuid, who text, why text, operation uuid, owed_seconds double precision,
-    by_lane carillon.lane)
+    by_lane carillon.lane, overrides jsonb)
 RETURNS TABLE (
     delivery_id uuid, skip carillon.reason, event_id uuid, tenant text, traceparent text, channel carillon.channel,
     lane carillon.lane, attempt smallint, unknowns smallint, due_at timestamptz)
@@ -77,13 +98,13 @@ BEGIN
     -- A new statement: it sees what those have committed who held the locks before.
     RETURN QUERY
     WITH judged AS MATERIALIZED (
-        SELECT j.delivery_id AS id, j.skip FROM carillon.replay_skips(locked, lowest, highest) AS j
+        SELECT j.delivery_id AS id, j.skip FROM carillon.replay_skips(locked, lowest, highest, overrides) AS j
     ), changed AS (
         UPDATE carillon.deliveries d
         SET status = 'queued', reason = NULL, budget_start = d.attempt, first_attempt_at = NULL,
             next_attempt_at = NULL, lane = coalesce(by_lane, d.lane), updated_at = now()
         WHERE d.id = ANY (ARRAY(SELECT j.id FROM judged j WHERE j.skip IS NULL)) AND d.id BETWEEN lowest AND highest
-        RETURNING d.id, d.event_id, d.tenant_id, d.channel, d.lane, d.attempt, d.unknowns
+        RETURNING d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.lane, d.attempt, d.unknowns
     ), raised AS (
         DELETE FROM carillon.dead_letters l
         WHERE l.delivery_id = ANY (ARRAY(SELECT c.id FROM changed c))
@@ -96,10 +117,20 @@ BEGIN
         UPDATE carillon.events e SET status = 'dispatched'
         WHERE e.id = ANY (ARRAY(SELECT DISTINCT c.event_id FROM changed c)) AND e.id BETWEEN first_event AND last_event
           AND e.status = 'completed'
+    ), corrected AS (
+        INSERT INTO carillon.corrections AS k (delivery_id, tenant_id, email, phone, data)
+        SELECT c.id, c.tenant_id, overrides #>> '{address,email}', overrides #>> '{address,phone}',
+               coalesce(overrides->'data', '{}')
+        FROM changed c WHERE overrides IS NOT NULL
+        ON CONFLICT (delivery_id) DO UPDATE
+        SET email = coalesce(excluded.email, k.email), phone = coalesce(excluded.phone, k.phone),
+            data = k.data || excluded.data, updated_at = now()
     ), audited AS (
         INSERT INTO carillon.audit_log (tenant_id, actor, action, target, reason, details)
         SELECT c.tenant_id, who, 'delivery.replayed', c.id::text, why,
                jsonb_build_object('operation', operation, 'dead', r.reason, 'attempt', c.attempt, 'error', r.error)
+               || CASE WHEN overrides IS NULL THEN '{}' ELSE jsonb_build_object(
+                      'overrides', overrides, 'old', carillon.overridden(c.id, c.event_id, c.subscriber, overrides)) END
         FROM changed c LEFT JOIN raised r ON r.delivery_id = c.id
     )
     SELECT j.id, j.skip, c.event_id, t.slug, e.traceparent, c.channel, c.lane, c.attempt,

@@ -17,16 +17,18 @@ BEGIN
     FOR signature IN
         SELECT p.oid::regprocedure FROM pg_proc p
         WHERE p.pronamespace = 'carillon'::regnamespace
-          AND p.proname IN ('matching_dead_letters', 'replay_skips', 'replay_dead', 'discard_dead', 'cancel_delivery')
+          AND p.proname IN ('matching_dead_letters', 'replay_skips', 'overridden', 'replay_dead', 'discard_dead',
+                            'cancel_delivery')
     LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', signature);
     END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION
     carillon.matching_dead_letters(integer, jsonb, timestamptz, timestamptz, uuid, integer),
-    carillon.replay_skips(uuid[], uuid, uuid) TO carillon_api, carillon_dispatcher;
+    carillon.replay_skips(uuid[], uuid, uuid, jsonb) TO carillon_api, carillon_dispatcher;
 GRANT EXECUTE ON FUNCTION
-    carillon.replay_dead(uuid[], uuid, uuid, text, text, uuid, double precision, carillon.lane),
+    carillon.replay_dead(uuid[], uuid, uuid, text, text, uuid, double precision, carillon.lane, jsonb),
+    carillon.overridden(uuid, uuid, bigint, jsonb),
     carillon.discard_dead(uuid[], uuid, uuid, text, text, uuid),
     carillon.event_bound(uuid, text),
     carillon.bury(uuid[], smallint[], text[], text[], text[], text[], text, uuid, uuid) TO carillon_dispatcher;
