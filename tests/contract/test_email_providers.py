@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from carillon_email_worker.message import OutgoingMail
-from carillon_email_worker.mime import address_header, mail_bytes, text_header
+from carillon_email_worker.mime import mail_bytes, named_address_header, text_header
 from carillon_email_worker.providers.connections import SmtpServerAddress
 from carillon_email_worker.providers.sandbox import SandboxMailProvider
 from carillon_email_worker.providers.smtp import SmtpProvider
@@ -27,7 +27,10 @@ PATIENCE = 1.0  # seconds an attempt may take where the server never answers
 
 
 def mail(recipient: str = "ada@example.org", *, utf8: bool = False) -> OutgoingMail:
-    headers = [address_header("From", "Acme", "hello@acme.example"), text_header("Subject", "Сайн байна")]
+    headers = [
+        named_address_header("From", "Acme", "hello@acme.example"),
+        text_header("Subject", "Сайн байна"),
+    ]
     content = mail_bytes(headers, text=".a line with a dot\n", html="<p>Сайн байна</p>")
     return OutgoingMail("reference", "hello@acme.example", recipient, content, utf8)
 

@@ -115,7 +115,7 @@ def test_mongolian_dates_and_money_in_the_recipients_own_zone() -> None:
 
 
 def test_the_same_moment_elsewhere() -> None:
-    german = replace(BAT, locale="de-AT", time_zone="Europe/Vienna")
+    german = BAT._replace(locale="de-AT", time_zone="Europe/Vienna")
     templates = {"de": {"title": "{{ data.at | datetime('short') }} {{ data.n | number(2) }}"}}
     rendered = render_inapp(
         delivery(
@@ -134,7 +134,7 @@ def test_a_recipient_who_gets_another_language_gets_its_dates_too() -> None:
 
 
 def test_unknown_habits_fall_back_to_the_tenants() -> None:
-    odd = replace(BAT, locale="tlh-QQ", time_zone="Mars/Olympus")
+    odd = BAT._replace(locale="tlh-QQ", time_zone="Mars/Olympus")
     tenant = replace(TENANT, default_time_zone="Europe/Berlin")
     assert title("{{ event.time | time }}", recipient=odd, tenant=tenant) == "11:00 AM"
 

@@ -13,7 +13,7 @@ from carillon_shared.domain.delivery import EventContent, LeasedDelivery
 from email_validator import EmailNotValidError
 
 from carillon_email_worker.address import validate_address, wire_address
-from carillon_email_worker.mime import address_header, mail_bytes, text_header
+from carillon_email_worker.mime import address_header, mail_bytes, named_address_header, text_header
 
 _MAX_EVENTS: Final = 32
 
@@ -84,9 +84,9 @@ def _event_mail(delivery: LeasedDelivery, fallback: Sender) -> EventMail:
     name = event.sender_name or tenant.sender_name or (tenant.name if own else fallback.name)
     address = _configured_address(own or fallback.address, "sender")
     reply_to = event.reply_to or tenant.reply_to
-    headers = address_header("From", one_line(name), address)
+    headers = named_address_header("From", one_line(name), address)
     if reply_to:
-        headers += address_header("Reply-To", "", _configured_address(reply_to, "reply-to"))
+        headers += address_header("Reply-To", _configured_address(reply_to, "reply-to"))
     return EventMail(event, delivery.templates, address, headers)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from carillon_shared.clock import Clock
 from carillon_shared.domain.addresses import InvalidAddressError
@@ -25,8 +25,7 @@ UnsubscribeUrl = Callable[[LeasedDelivery], str | None]
 _AUTOMATIC: Final = plain_header("Auto-Submitted", "auto-generated")
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingMail:
+class OutgoingMail(NamedTuple):
     """What an e-mail provider is handed."""
 
     reference: str  # the delivery's id
@@ -54,7 +53,7 @@ class MailComposer:
         reference = str(delivery.id)
         headers = [
             shared.headers,
-            address_header("To", "", recipient),
+            address_header("To", recipient),
             body.subject,
             _date_header(int(self.clock.now().timestamp())),
             plain_header("Message-ID", f"<{reference}@{self.message_id_domain}>"),

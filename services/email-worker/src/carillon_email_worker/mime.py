@@ -16,6 +16,7 @@ _MAX_LINE: Final = 900  # octets; RFC 5322 allows 998
 _FOLD: Final = "\r\n "
 _BASE64_LINE: Final = 57  # octets that make 76 characters
 _BOUNDARY: Final = "=-carillon-part"  # cannot occur in base64; other bodies are searched for it
+_OUTSIDE_ADDRESSES = re.compile(r'[ <>,;:"]')
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")  # RFC 5322 "phrase" that needs no quotes
 
 _MULTIPART = f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{_BOUNDARY}"\r\n\r\n'
@@ -37,16 +38,22 @@ def text_header(name: str, value: str) -> str:
     return f"{name}: {_encoded(value, len(name) + 2)}\r\n"
 
 
-@lru_cache(maxsize=1_024)
-def address_header(name: str, display_name: str, address: str) -> str:
-    """Return a header line of one address, which was validated, with a name to show.
+def address_header(name: str, address: str) -> str:
+    """Return a header line of one address, which was validated.
 
     Raises `ValueError` for an address with white space, control characters or angle brackets.
     """
-    if not address.isprintable() or set(address) & set(' <>,;:"'):
+    if not address.isprintable() or _OUTSIDE_ADDRESSES.search(address):
         raise ValueError(f"{name} is no address")
+    return f"{name}: {address}\r\n"
+
+
+@lru_cache(maxsize=1_024)
+def named_address_header(name: str, display_name: str, address: str) -> str:
+    """Return a header line of one address with a name to show. Raises `ValueError` as `address_header`."""
+    plain = address_header(name, address)
     if not display_name:
-        return f"{name}: {address}\r\n"
+        return plain
     phrase = _phrase(display_name, len(name) + 2)
     together = len(name) + len(phrase) + len(address) < _SHORT
     return f"{name}: {phrase}{' ' if together else _FOLD}<{address}>\r\n"

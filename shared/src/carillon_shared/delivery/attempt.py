@@ -40,7 +40,7 @@ class Attempts(Generic[MessageT]):
 
     async def _send(self, message: MessageT) -> Outcome:
         try:
-            async with self._limit.call():
+            with self._limit.call():
                 return await self._provider.send(message)
         except TimeoutError:
             return Unknown("timeout", f"no answer within {self._limit.seconds:g} s")

@@ -101,7 +101,7 @@ class DeliveryEngine:
 
     def admit(self, chunk: Chunk) -> None:
         """Take a chunk into work."""
-        for delivery in chunk.message.delivery_ids:
+        for delivery in sorted(chunk.open):
             self._slots.add(Item(chunk, delivery))
         self._work.set()
 

@@ -15,6 +15,7 @@ from carillon_shared.contracts.messages import WorkChunk
 from carillon_shared.db.transient import is_transient
 from carillon_shared.delivery.poison import PoisonStore
 from carillon_shared.delivery.work import Chunk, EventWork
+from carillon_shared.ids import quick
 
 _BATCH = 256
 
@@ -69,7 +70,7 @@ class ChunkIntake:
             log.warning("work_for_a_dropped_event", event_id=str(message.event_id), queue=self._source.queue)
             await self._source.settle(incoming, Ack())
             return
-        self._admit(Chunk(incoming, message, event, self._source, set(message.delivery_ids)))
+        self._admit(Chunk(incoming, message, event, self._source, set(quick(message.delivery_ids))))
 
     async def _events(self, ids: set[UUID]) -> dict[UUID, EventWork]:
         found: dict[UUID, EventWork] = {}

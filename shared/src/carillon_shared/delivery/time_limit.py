@@ -5,8 +5,8 @@ same limit, so they expire in the order in which they began, and one timer serve
 """
 
 import asyncio
+from functools import cached_property
 from types import TracebackType
-from typing import Self
 
 
 class TimeLimit:
@@ -21,23 +21,29 @@ class TimeLimit:
         """Return a context for one call: raises ``TimeoutError`` when it takes too long."""
         return LimitedCall(self)
 
-    def _begin(self, call: "LimitedCall") -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.seconds
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # kept: each look-up asks the operating system
+
+    def _begin(self, call: "LimitedCall") -> "asyncio.Task[object]":
+        task = asyncio.current_task(self._loop)
+        if task is None:
+            raise RuntimeError("there is no task whose call could be ended")
+        deadline = self._loop.time() + self.seconds
         self._open[call] = deadline
         if self._timer is None:
-            self._timer = loop.call_at(deadline, self._expire)
+            self._timer = self._loop.call_at(deadline, self._expire)
+        return task
 
     def _end(self, call: "LimitedCall") -> None:
         self._open.pop(call, None)
 
     def _expire(self) -> None:
-        loop = asyncio.get_running_loop()
         self._timer = None
         late = []
         for call, deadline in self._open.items():
-            if deadline > loop.time():
-                self._timer = loop.call_at(deadline, self._expire)
+            if deadline > self._loop.time():
+                self._timer = self._loop.call_at(deadline, self._expire)
                 break
             late.append(call)
         for call in late:
@@ -46,7 +52,7 @@ class TimeLimit:
 
 
 class LimitedCall:
-    """One call under the limit; an asynchronous context manager in the manner of `asyncio.timeout`."""
+    """One call under the limit; a context manager in the manner of `asyncio.timeout`."""
 
     __slots__ = ("_cancelling", "_cut_off", "_limit", "_task")
 
@@ -59,16 +65,11 @@ class LimitedCall:
         self._cut_off = True
         self._task.cancel()
 
-    async def __aenter__(self) -> Self:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("there is no task whose call could be ended")
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._limit._begin(self)  # noqa: SLF001 - the two are one
-        return self
+    def __enter__(self) -> None:
+        self._task = self._limit._begin(self)  # noqa: SLF001 - the two are one
+        self._cancelling = self._task.cancelling()
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._limit._end(self)  # noqa: SLF001 - as above

@@ -34,7 +34,7 @@ class Chunk:
     open: set[UUID] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """One delivery of a chunk that waits for a send slot."""
 
@@ -52,7 +52,7 @@ class Lease:
     ending: bool = False  # a wave removes its row
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Ended:
     """An attempt that is over and not yet written down."""
 

@@ -1,17 +1,21 @@
-"""A delivery as a worker sees it: everything needed to send, read from the database when it is leased."""
+"""A delivery as a worker sees it: everything needed to send, read from the database when it is leased.
+
+What is made for each single delivery is a named tuple: a frozen dataclass of as many fields takes four times
+as long to make.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """The subscriber at the moment of sending."""
 
     id: str  # the tenant's own id
@@ -20,7 +24,7 @@ class Recipient:
     phone: str | None  # E.164
     locale: str | None  # BCP 47, None: the tenant's default
     time_zone: str | None  # IANA name, None: the tenant's default
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,7 @@ class EventContent:
         return replace(self, data={**self.data, **data}) if data else self
 
 
-@dataclass(frozen=True, slots=True)
-class LeasedDelivery:
+class LeasedDelivery(NamedTuple):
     """One delivery that this worker may send now, and nobody else until `lease_until`."""
 
     id: UUID

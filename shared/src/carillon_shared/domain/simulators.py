@@ -22,13 +22,14 @@ class Simulated(StrEnum):
     LOST_REPLY = "lostreply"  # accepted, connection cut
 
 
+_EMAIL_NAMES = {simulated.value: simulated for simulated in Simulated}
 _PHONE_ENDINGS = {f"99900{place:02d}": simulated for place, simulated in enumerate(Simulated, start=1)}
 
 
 def simulated_email(address: str) -> Simulated | None:
     """Return what an address does; what follows a plus sign does not matter: `bounce+17@example.org`."""
-    name = address.partition("@")[0].partition("+")[0].lower()
-    return Simulated(name) if name in Simulated.__members__.values() else None
+    name = address.partition("@")[0].partition("+")[0]
+    return _EMAIL_NAMES.get(name.lower())
 
 
 def simulated_phone(number: str) -> Simulated | None:
