@@ -1,6 +1,6 @@
 """A thin client of the HTTP API that turns its problems into sentences."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -75,6 +75,20 @@ class Api:
             if cursor is None:
                 break
         return found
+
+    async def download(self, path: str, **params: Any) -> AsyncIterator[bytes]:
+        """Yield the body of a GET as it comes; parameters that are None are left out."""
+        given = {name: value for name, value in params.items() if value is not None}
+        headers = {"Authorization": f"Bearer {self.access.key}"}
+        try:
+            async with self._client.stream("GET", path, params=given, headers=headers) as reply:
+                if reply.is_error:
+                    await reply.aread()
+                    raise problem_of(reply)
+                async for piece in reply.aiter_bytes():
+                    yield piece
+        except httpx2.TransportError as error:
+            raise unreachable(self.access.url, error) from error
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
         """Return the JSON of an answer, None when it has no body."""

@@ -12,6 +12,7 @@ from carillon_cli.commands.dead_letter_corrections import (
     PhoneOption,
     corrections,
 )
+from carillon_cli.commands.dead_letter_export import export
 from carillon_cli.commands.dead_letter_selection import (
     ChannelOption,
     DeadReasonOption,
@@ -37,6 +38,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would ha
 Why = Annotated[str | None, typer.Option("--reason", help="Why; it is written down.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Rate = Annotated[int | None, typer.Option(min=1, help="At most so many a second.")]
+
+
+app.command()(export)
 
 
 @app.command("list")

@@ -19,6 +19,7 @@ from carillon_api.intake.hot_route import HotRoute
 from carillon_api.intake.routes import router as intake_router
 from carillon_api.links import router as links_router
 from carillon_api.operators.delivery_routes import router as delivery_commands_router
+from carillon_api.operators.export_routes import router as export_router
 from carillon_api.operators.operation_routes import router as operations_router
 from carillon_api.operators.routes import router as operators_router
 from carillon_api.pages.routes import router as pages_router
@@ -48,6 +49,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     stream_router,
     inbox_router,
     signals_router,
+    export_router,
     operators_router,
     operations_router,
     delivery_commands_router,

@@ -29,6 +29,7 @@ class DeadLetter(BaseModel):
     event_type: str
     subscriber: str
     channel: Channel
+    address: str | None = Field(description="Where it was to go, masked.")
     reason: Reason
     provider: str | None
     code: str | None = Field(description="The provider's code for the last error.")

@@ -29,7 +29,7 @@ Parts = Annotated[Services, Depends(get_services)]
 Word = Annotated[str | None, Query(max_length=128, pattern=r"^[^\x00]*$")]
 
 
-def _filter(
+def dead_letter_filter(
     *,
     channel: Channel | None = None,
     event_type: Word = None,
@@ -38,6 +38,7 @@ def _filter(
     since: Annotated[Timestamp | None, Query(description="Dead at this time or later.")] = None,
     until: Annotated[Timestamp | None, Query(description="Dead before this time.")] = None,
 ) -> DeadLetterFilter:
+    """Return the filter of a query."""
     return DeadLetterFilter(channel, event_type, reason, provider, since, until)
 
 
@@ -45,7 +46,7 @@ def _filter(
 async def list_dead_letters(
     caller: Operator,
     services: Parts,
-    wanted: Annotated[DeadLetterFilter, Depends(_filter)],
+    wanted: Annotated[DeadLetterFilter, Depends(dead_letter_filter)],
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[DeadLetter]:
@@ -61,7 +62,7 @@ async def list_dead_letters(
 
 @router.get("/dead-letters:count", operation_id="countDeadLetters", responses=problems())
 async def count_dead_letters(
-    caller: Operator, services: Parts, wanted: Annotated[DeadLetterFilter, Depends(_filter)]
+    caller: Operator, services: Parts, wanted: Annotated[DeadLetterFilter, Depends(dead_letter_filter)]
 ) -> DeadLetterCount:
     """Count dead letters by reason."""
     chosen = DeadLetterSelection(**asdict(wanted)).chosen()

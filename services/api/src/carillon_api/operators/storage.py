@@ -10,16 +10,20 @@ from uuid import UUID
 from carillon_shared.db.pool import Connection
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.states import Reason
+from carillon_shared.telemetry.masking import mask_value
 
 from carillon_api.operators.models import DeadLetter
 
 _SELECT = """
 SELECT l.delivery_id AS id, d.event_id, l.event_type, s.id AS subscriber, l.channel::text, l.reason::text,
     l.provider, l.code, l.error, l.attempt, l.dead_at,
+    CASE l.channel WHEN 'email' THEN coalesce(k.email, s.email)
+                   WHEN 'whatsapp' THEN coalesce(k.phone, s.phone) END AS address,
     extract(epoch FROM clock_timestamp() - l.dead_at)::float8 AS age_seconds
 FROM carillon.dead_letters l
 JOIN carillon.deliveries d ON d.id = l.delivery_id
 JOIN carillon.subscribers s ON s.tenant_id = d.tenant_id AND s.number = d.subscriber
+LEFT JOIN carillon.corrections k ON k.delivery_id = l.delivery_id
 """
 _LIST = f"""{_SELECT}
 WHERE l.tenant_id = $1
@@ -62,8 +66,16 @@ class Position:
 async def list_dead_letters(
     connection: Connection, *, tenant_id: int, wanted: DeadLetterFilter, after: Position | None, limit: int
 ) -> list[DeadLetter]:
-    """Return dead letters with their attempts, newest first."""
-    rows = await connection.fetch(
+    """Return dead letters with their attempts, newest first; addresses are masked."""
+    rows = await list_rows(connection, tenant_id=tenant_id, wanted=wanted, after=after, limit=limit)
+    return await _with_attempts(connection, rows)
+
+
+async def list_rows(
+    connection: Connection, *, tenant_id: int, wanted: DeadLetterFilter, after: Position | None, limit: int
+) -> list[Any]:
+    """Return dead letters as they are stored, newest first."""
+    rows: list[Any] = await connection.fetch(
         _LIST,
         tenant_id,
         after.dead_at if after else None,
@@ -76,7 +88,7 @@ async def list_dead_letters(
         wanted.until,
         limit,
     )
-    return await _with_attempts(connection, rows)
+    return rows
 
 
 async def get_dead_letter(connection: Connection, *, tenant_id: int, delivery_id: UUID) -> DeadLetter | None:
@@ -95,4 +107,9 @@ async def _with_attempts(connection: Connection, rows: Sequence[Any]) -> list[De
     attempts: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
     for attempt in await connection.fetch(_ATTEMPTS, ids, min(ids), max(ids)):
         attempts[attempt["delivery_id"]].append(dict(attempt))
-    return [DeadLetter.model_validate({**dict(row), "attempts": attempts[row["id"]]}) for row in rows]
+    return [_dead_letter(row, attempts[row["id"]]) for row in rows]
+
+
+def _dead_letter(row: Any, attempts: list[dict[str, Any]]) -> DeadLetter:
+    address = mask_value(row["address"])
+    return DeadLetter.model_validate({**dict(row), "address": address, "attempts": attempts})
