@@ -6,6 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from carillon_shared.clock import Clock, SystemClock
+from carillon_shared.delivery.breaker import BreakerPolicy, CircuitBreaker
+from carillon_shared.delivery.failover import Providers
+from carillon_shared.delivery.guard import Guard
+from carillon_shared.delivery.rate_limit import TokenBucket
+from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.delivery import LeasedDelivery
 from carillon_shared.domain.outcomes import Outcome, Sent
 
@@ -47,3 +53,24 @@ class ScriptedProvider:
 def as_it_is(delivery: LeasedDelivery) -> LeasedDelivery:
     """Compose nothing: hand the delivery itself to the provider."""
     return delivery
+
+
+def guarded(
+    *providers: ScriptedProvider,
+    clock: Clock | None = None,
+    policy: BreakerPolicy | None = None,
+    rate: float = 0.0,
+) -> Providers[LeasedDelivery]:
+    """Put a breaker, without jitter, and a rate limit before each of these providers."""
+    ticking = clock or SystemClock()
+    guards = [
+        Guard(
+            provider,
+            channel=Channel.EMAIL,
+            breaker=CircuitBreaker(policy, uniform=lambda _low, _high: 0.0),
+            bucket=TokenBucket(rate) if rate else None,
+            clock=ticking,
+        )
+        for provider in providers
+    ]
+    return Providers(guards, clock=ticking)

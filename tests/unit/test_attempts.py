@@ -6,19 +6,29 @@ from typing import NoReturn
 import pytest
 from carillon_shared.content.errors import ContentError
 from carillon_shared.delivery.attempt import Attempts
+from carillon_shared.delivery.provider import Composer
 from carillon_shared.domain.addresses import InvalidAddressError
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.delivery import LeasedDelivery
 from carillon_shared.domain.outcomes import Outcome, Rejected, Sent, Undeliverable, Unknown
 from carillon_shared.domain.states import Reason
 from support.content_examples import delivery
-from support.sending import ScriptedProvider, as_it_is
+from support.sending import ScriptedProvider, as_it_is, guarded
 
 ONE = delivery(Channel.EMAIL, {"subject": "s", "text": "t"})
 
 
 async def _attempt(provider: ScriptedProvider, *, limit: float = 5.0) -> Outcome:
-    return await Attempts(compose=as_it_is, provider=provider, limit=limit).attempt(ONE)
+    return await _outcome(provider, as_it_is, limit=limit)
+
+
+async def _outcome(
+    provider: ScriptedProvider, compose: Composer[LeasedDelivery], *, limit: float = 5.0
+) -> Outcome:
+    providers = guarded(provider)
+    (permit,) = providers.reserve(1)
+    attempts = Attempts(compose=compose, providers=providers, limit=limit)
+    return (await attempts.attempt(ONE, permit)).outcome
 
 
 async def test_what_the_provider_answers_is_the_outcome() -> None:
@@ -36,7 +46,7 @@ async def test_a_provider_that_does_not_answer_in_time_leaves_the_outcome_unknow
         raise AssertionError
 
     outcome = await _attempt(ScriptedProvider(answer=never), limit=0.05)
-    assert outcome == Unknown("timeout", "no answer within 0.05 s")
+    assert outcome == Unknown("timeout", "no answer within 0.05 s", provider_wide=True)
     assert cancelled.is_set()
 
 
@@ -65,7 +75,7 @@ async def test_what_cannot_be_composed_is_never_handed_over(error: Exception, ou
         raise error
 
     provider = ScriptedProvider()
-    assert await Attempts(compose=compose, provider=provider, limit=5).attempt(ONE) == outcome
+    assert await _outcome(provider, compose) == outcome
     assert not provider.received
 
 
@@ -73,7 +83,7 @@ async def test_a_fault_of_ours_is_a_dead_letter_with_its_stack() -> None:
     def compose(delivery: LeasedDelivery) -> NoReturn:
         raise ZeroDivisionError("by zero")
 
-    outcome = await Attempts(compose=compose, provider=ScriptedProvider(), limit=5).attempt(ONE)
+    outcome = await _outcome(ScriptedProvider(), compose)
     assert isinstance(outcome, Rejected)
     assert (outcome.code, outcome.error) == ("internal_error", "ZeroDivisionError: by zero")
     assert outcome.stack is not None

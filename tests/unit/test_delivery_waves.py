@@ -5,6 +5,7 @@ from uuid import UUID
 
 from carillon_shared.broker.incoming import Incoming
 from carillon_shared.contracts.messages import WorkChunk
+from carillon_shared.delivery.attempt import Attempted
 from carillon_shared.delivery.engine import _ending_with, _write_off
 from carillon_shared.delivery.slots import Slots
 from carillon_shared.delivery.work import Chunk, Ended, EventWork, Item, Lease
@@ -38,7 +39,7 @@ def item(number: int, lane: Lane = Lane.NORMAL) -> Item:
 def ended(one: Item, lease: Lease) -> Ended:
     person = Recipient("u", 1, None, None, None, None)
     delivery = LeasedDelivery(one.id, EVENT, person, Channel.EMAIL, Lane.NORMAL, 1, NOW, {})
-    return Ended(one, lease, delivery, Sent(), Decision(DeliveryStatus.SENT), 0.0, 1.0)
+    return Ended(one, lease, delivery, Attempted(Sent(), "smtp"), Decision(DeliveryStatus.SENT), 0.0, 1.0)
 
 
 def filled(slots: Slots, lane: Lane, many: int, *, start: int = 1) -> None:

@@ -5,6 +5,7 @@ from carillon_shared.delivery.worker import ChannelWorker, run_worker
 from carillon_shared.domain.channels import Channel
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.service import Service
+from pydantic import SecretStr
 
 from carillon_email_worker.message import MailComposer, OutgoingMail, Sender
 from carillon_email_worker.providers.connections import SmtpServerAddress
@@ -24,6 +25,8 @@ async def run_email_worker(settings: EmailSettings, shutdown: Shutdown) -> None:
         provider=_provider(settings),
         concurrency=settings.email_concurrency,
         attempt_limit=settings.email_attempt_timeout + _ENGINE_MARGIN_SECONDS,
+        fallback=_fallback(settings),
+        rate_per_second=settings.email_rate_per_second,
     )
     await run_worker(worker, Service.of(settings), shutdown)
 
@@ -39,16 +42,37 @@ def _composer(settings: EmailSettings) -> MailComposer:
 def _provider(settings: EmailSettings) -> SmtpProvider | SandboxMailProvider:
     if settings.email_provider == "sandbox":
         return SandboxMailProvider()
-    password = settings.email_smtp_password
     server = SmtpServerAddress(
         host=settings.email_smtp_host,
         port=settings.email_smtp_port,
         username=settings.email_smtp_username,
-        password=password.get_secret_value() if password else None,
+        password=_shown(settings.email_smtp_password),
         tls=settings.email_smtp_tls,
     )
+    return _smtp(settings, server)
+
+
+def _fallback(settings: EmailSettings) -> SmtpProvider | None:
+    if settings.email_provider == "sandbox" or settings.email_fallback_smtp_host is None:
+        return None
+    server = SmtpServerAddress(
+        host=settings.email_fallback_smtp_host,
+        port=settings.email_fallback_smtp_port,
+        username=settings.email_fallback_smtp_username,
+        password=_shown(settings.email_fallback_smtp_password),
+        tls=settings.email_fallback_smtp_tls,
+    )
+    return _smtp(settings, server, name="smtp_fallback")
+
+
+def _smtp(settings: EmailSettings, server: SmtpServerAddress, *, name: str = "smtp") -> SmtpProvider:
     return SmtpProvider(
         server,
         connections=settings.email_smtp_connections,
         attempt_seconds=settings.email_attempt_timeout,
+        name=name,
     )
+
+
+def _shown(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from carillon_shared.settings import ServiceSettings
+from carillon_shared.settings import ServiceSettings, variable
 from email_validator import EmailNotValidError
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -26,6 +26,20 @@ class EmailSettings(ServiceSettings):
     email_smtp_connections: int = Field(default=10, ge=1, le=200, description="Connections kept open.")
     email_concurrency: int = Field(default=10, ge=1, le=1_000, description="Mails sent at the same time.")
     email_attempt_timeout: float = Field(default=30, gt=0, le=600, description="Seconds for one attempt.")
+    email_rate_per_second: float = Field(
+        default=0, ge=0, description="Most mails a second, of each worker process and server; 0: no limit."
+    )
+    email_fallback_smtp_host: str | None = Field(
+        default=None, min_length=1, description="A second SMTP server, while the first takes nothing."
+    )
+    email_fallback_smtp_port: int = Field(default=25, ge=1, le=65535, description="Its port.")
+    email_fallback_smtp_username: str | None = Field(default=None, description="None: no authentication.")
+    email_fallback_smtp_password: SecretStr | None = Field(
+        default=None, description="Goes with its user name."
+    )
+    email_fallback_smtp_tls: Literal["none", "starttls", "tls"] = Field(
+        default="none", description="As for the first server."
+    )
     email_sender_name: str = Field(default="Carillon", description="When the tenant has none.")
     email_sender_address: str = Field(
         default="no-reply@carillon.test", description="When the tenant has none."
@@ -45,8 +59,10 @@ class EmailSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _credentials_are_whole(self) -> Self:
-        if (self.email_smtp_username is None) != (self.email_smtp_password is None):
-            raise ValueError("CARILLON_EMAIL_SMTP_USERNAME and CARILLON_EMAIL_SMTP_PASSWORD go together.")
+        for server in ("email_smtp", "email_fallback_smtp"):
+            user, password = f"{server}_username", f"{server}_password"
+            if (getattr(self, user) is None) != (getattr(self, password) is None):
+                raise ValueError(f"{variable(user)} and {variable(password)} go together.")
         return self
 
     @property

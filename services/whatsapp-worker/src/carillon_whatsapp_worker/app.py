@@ -22,6 +22,8 @@ async def run_whatsapp_worker(settings: WhatsappSettings, shutdown: Shutdown) ->
         provider=_provider(settings),
         concurrency=settings.whatsapp_concurrency,
         attempt_limit=settings.whatsapp_attempt_timeout + _ENGINE_MARGIN_SECONDS,
+        fallback=_fallback(settings),
+        rate_per_second=settings.whatsapp_rate_per_second,
     )
     await run_worker(worker, Service.of(settings), shutdown)
 
@@ -38,8 +40,28 @@ def _provider(settings: WhatsappSettings) -> CloudApiProvider | SandboxWhatsappP
         phone_number_id=number,
         access_token=token.get_secret_value(),
     )
+    return _cloud_api(settings, account)
+
+
+def _fallback(settings: WhatsappSettings) -> CloudApiProvider | None:
+    token, number = settings.whatsapp_fallback_access_token, settings.whatsapp_fallback_phone_number_id
+    if settings.whatsapp_provider == "sandbox" or token is None or number is None:
+        return None
+    account = CloudApiAccount(
+        url=settings.whatsapp_fallback_api_url or settings.whatsapp_api_url,
+        version=settings.whatsapp_api_version,
+        phone_number_id=number,
+        access_token=token.get_secret_value(),
+    )
+    return _cloud_api(settings, account, name="cloud_api_fallback")
+
+
+def _cloud_api(
+    settings: WhatsappSettings, account: CloudApiAccount, *, name: str = "cloud_api"
+) -> CloudApiProvider:
     return CloudApiProvider(
         account,
         connections=settings.whatsapp_connections,
         attempt_seconds=settings.whatsapp_attempt_timeout,
+        name=name,
     )

@@ -25,6 +25,21 @@ class WhatsappSettings(ServiceSettings):
     whatsapp_concurrency: int = Field(default=20, ge=1, le=1_000, description="Messages sent at once.")
     whatsapp_attempt_timeout: float = Field(default=30, gt=0, le=600, description="Seconds for one attempt.")
 
+    whatsapp_rate_per_second: float = Field(
+        default=0,
+        ge=0,
+        description="Most messages a second, of each worker process and account; 0: no limit.",
+    )
+    whatsapp_fallback_api_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/]+/?$",
+        description="Graph API of the second account; None: the same.",
+    )
+    whatsapp_fallback_phone_number_id: str | None = Field(
+        default=None, pattern=r"^\d{1,32}$", description="Second account, while the first takes nothing."
+    )
+    whatsapp_fallback_access_token: SecretStr | None = Field(default=None, description="Its token.")
+
     @model_validator(mode="after")
     def _can_send(self) -> Self:
         if self.whatsapp_provider == "sandbox":
@@ -32,4 +47,11 @@ class WhatsappSettings(ServiceSettings):
         for name in ("whatsapp_phone_number_id", "whatsapp_access_token"):
             if getattr(self, name) is None:
                 raise ValueError(f"{variable(name)} is not set, and CARILLON_WHATSAPP_PROVIDER is cloud_api.")
+        return self
+
+    @model_validator(mode="after")
+    def _second_account_is_whole(self) -> Self:
+        parts = ("whatsapp_fallback_phone_number_id", "whatsapp_fallback_access_token")
+        if len({getattr(self, name) is None for name in parts}) > 1:
+            raise ValueError(f"{' and '.join(map(variable, parts))} go together.")
         return self

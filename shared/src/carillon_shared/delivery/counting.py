@@ -12,7 +12,7 @@ from carillon_shared.telemetry import metrics
 
 def count_attempts(ended: Sequence[Ended]) -> None:
     """Count attempts that are written down."""
-    outcomes = Counter((one.delivery.channel, type(one.outcome).__name__.lower()) for one in ended)
+    outcomes = Counter((one.delivery.channel, type(one.attempted.outcome).__name__.lower()) for one in ended)
     for labels, many in outcomes.items():
         metrics.ATTEMPTS.labels(*labels).inc(many)
     statuses = Counter((one.delivery.channel, one.decision.status, one.decision.reason) for one in ended)

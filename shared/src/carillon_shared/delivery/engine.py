@@ -25,13 +25,14 @@ from carillon_shared.consumer.settlement import Ack
 from carillon_shared.consumer.source import MessageSource
 from carillon_shared.db.transient import is_transient
 from carillon_shared.delivery.aftermath import Aftermath, errands_of
+from carillon_shared.delivery.attempt import Attempted
 from carillon_shared.delivery.counting import count_attempts
+from carillon_shared.delivery.guard import Permit
 from carillon_shared.delivery.slots import Slots
 from carillon_shared.delivery.store import Answer, LeaseRequest, WorkStore
 from carillon_shared.delivery.verdicts import after_refused_lease, after_settle, leased_delivery
 from carillon_shared.delivery.work import Chunk, Ended, Item, Lease
 from carillon_shared.domain.delivery import LeasedDelivery
-from carillon_shared.domain.outcomes import Outcome
 from carillon_shared.lifecycle.crash import crash_point
 from carillon_shared.lifecycle.crash_points import CrashPoint
 from carillon_shared.retry.decision import decide
@@ -41,6 +42,7 @@ log = structlog.get_logger(__name__)
 LEASE_MARGIN_SECONDS = 15.0
 _BUSY_SECONDS = 0.2
 _MAX_REFUSALS = 300
+_SHORTEST_WAIT = 0.001
 _WAVES = 2
 _SMALLEST_SHARE = 64  # deliveries of a wave that need not be shared between two
 
@@ -48,8 +50,29 @@ _SMALLEST_SHARE = 64  # deliveries of a wave that need not be shared between two
 class Attempting(Protocol):
     """Makes attempts; see `carillon_shared.delivery.attempt.Attempts`."""
 
-    async def attempt(self, delivery: LeasedDelivery) -> Outcome:
+    async def attempt(self, delivery: LeasedDelivery, permit: Permit[Any]) -> Attempted:
         """Try once. Never raises but for cancellation."""
+        ...
+
+
+class Permitting(Protocol):
+    """Says how much may begin; see `carillon_shared.delivery.failover.Providers`."""
+
+    @property
+    def could_begin(self) -> bool:
+        """True when `reserve` would return something."""
+        ...
+
+    def reserve(self, wanted: int) -> list[Permit[Any]]:
+        """Take as many permits of `wanted` as there are now."""
+        ...
+
+    def give_back(self, permits: Sequence[Permit[Any]]) -> None:
+        """Take back permits that were not used."""
+        ...
+
+    def ready_in(self) -> float | None:
+        """Return after how many seconds it is worth asking again; None when somebody will wake the engine."""
         ...
 
 
@@ -67,6 +90,7 @@ class DeliveryEngine:
     Args:
         store: the statements.
         attempts: composes and sends.
+        providers: say how many attempts may begin.
         publisher: carries retries and dead letters.
         concurrency: send slots.
         attempt_limit: seconds after which an attempt is given up as unknown.
@@ -78,6 +102,7 @@ class DeliveryEngine:
         *,
         store: WorkStore,
         attempts: Attempting,
+        providers: Permitting,
         publisher: Publishing,
         concurrency: int,
         attempt_limit: float,
@@ -85,6 +110,7 @@ class DeliveryEngine:
     ) -> None:
         self._store = store
         self._attempts = attempts
+        self._providers = providers
         self._publisher = publisher
         self._lease_seconds = attempt_limit + LEASE_MARGIN_SECONDS
         self._clock = clock
@@ -97,6 +123,7 @@ class DeliveryEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._publishing = 0
         self._work = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
         self._draining = False
 
     def admit(self, chunk: Chunk) -> None:
@@ -115,9 +142,30 @@ class DeliveryEngine:
         while not self._is_drained:
             await self._work.wait()
             self._work.clear()
-            while self._ended or self._finished or self._slots.could_take:
+            while self._ended or self._finished or self._could_begin:
                 await self._wave()
+            self._wait_for_providers()
         self._work.set()  # the others are to see it as well
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries are here and have not begun."""
+        return self._slots.waiting
+
+    def wake(self) -> None:
+        """Look again whether something may begin."""
+        self._work.set()
+
+    @property
+    def _could_begin(self) -> bool:
+        return self._slots.could_take and self._providers.could_begin
+
+    def _wait_for_providers(self) -> None:
+        """Look again when a provider is ready for what has a slot and may not begin yet."""
+        if self._slots.could_take and (seconds := self._providers.ready_in()) is not None:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = asyncio.get_running_loop().call_later(max(seconds, _SHORTEST_WAIT), self.wake)
 
     def drain(self) -> None:
         """Start nothing new; `run` returns when the attempts under way are settled and published."""
@@ -138,7 +186,7 @@ class DeliveryEngine:
     async def _wave(self) -> None:
         ended, self._ended = self._ended, []
         finished, self._finished = self._finished, []
-        items = [] if self._draining else self._take_distinct()
+        items, permits = ([], []) if self._draining else self._take_distinct()
         request = LeaseRequest(secrets.randbits(62), items, self._lease_seconds) if items else None
         self._waves += 1
         try:
@@ -148,17 +196,22 @@ class DeliveryEngine:
         crash_point(CrashPoint.WORKER_AFTER_SETTLE) if ended else None
         following = self._take_settled(ended, answer)
         if request is not None:
-            following += self._start(request, answer)
+            following += self._start(request, answer, permits)
+        self._providers.give_back(permits)
         self._publish(following)
 
-    def _take_distinct(self) -> list[Item]:
-        """Take what starts now. A second message for a delivery waits for the next wave, which refuses it."""
+    def _take_distinct(self) -> tuple[list[Item], list[Permit[Any]]]:
+        """Take what starts now, with as many permits at least.
+
+        A second message for a delivery waits for the next wave, which refuses it.
+        """
         distinct: dict[UUID, Item] = {}
-        for item in self._slots.take(self._largest_wave):
+        permits = self._providers.reserve(self._slots.takeable(self._largest_wave))
+        for item in self._slots.take(len(permits)):
             if distinct.setdefault(item.id, item) is not item:
                 self._slots.free(item.chunk.message.lane)
                 self._slots.add(item)
-        return list(distinct.values())
+        return list(distinct.values()), permits
 
     async def _store_wave(
         self, ended: Sequence[Ended], request: LeaseRequest | None, finished: Sequence[int]
@@ -187,14 +240,14 @@ class DeliveryEngine:
         self._close(done)
         return following
 
-    def _start(self, request: LeaseRequest, answer: Answer) -> list[Aftermath]:
+    def _start(self, request: LeaseRequest, answer: Answer, permits: list[Permit[Any]]) -> list[Aftermath]:
         lease = Lease(request.token)
         following, done = [], []
         for item in request.items:
             row = answer.judged.get(item.id)
             if row is not None and row["verdict"] == "leased":
                 lease.open += 1
-                self._spawn(self._send(item, lease, row))
+                self._spawn(self._send(item, lease, row, permits.pop()))
                 continue
             self._slots.free(item.chunk.message.lane)
             if row is None:
@@ -222,20 +275,21 @@ class DeliveryEngine:
             self._slots.add(item)
             self._work.set()
 
-    async def _send(self, item: Item, lease: Lease, row: Any) -> None:
+    async def _send(self, item: Item, lease: Lease, row: Any, permit: Permit[Any]) -> None:
         delivery = leased_delivery(item, row)
         started = self._clock.monotonic()
-        outcome = await self._attempts.attempt(delivery)
+        attempted = await self._attempts.attempt(delivery, permit)
         crash_point(CrashPoint.WORKER_AFTER_PROVIDER_REPLY)
         ended = self._clock.monotonic()
         decision = decide(
-            outcome,
+            attempted.outcome,
             policy=item.chunk.event.policy,
             attempts=delivery.attempt - row["budget_start"],
             elapsed=(datetime.now(UTC) - delivery.first_attempt_at).total_seconds(),
             uniform=random.uniform,
+            spared=attempted.spared,
         )
-        self._ended.append(Ended(item, lease, delivery, outcome, decision, started, ended))
+        self._ended.append(Ended(item, lease, delivery, attempted, decision, started, ended))
         self._slots.free(item.chunk.message.lane)
         self._work.set()
 

@@ -1,4 +1,4 @@
-"""Send slots: bounded concurrency in which urgent work always finds room."""
+"""Send slots: bounded concurrency in which urgent work always finds room, and tenants take turns."""
 
 from collections import deque
 
@@ -10,14 +10,15 @@ class Slots:
     """Items that wait, by lane, and how many of each lane are being sent.
 
     Critical work may use every slot. An eighth is kept free of normal work, and bulk work gets at most half,
-    so that what is urgent never waits for a slot behind what is not.
+    so that what is urgent never waits for a slot behind what is not. Within a lane the tenants take turns,
+    one item each, so that none waits for all of another's.
     """
 
     def __init__(self, total: int) -> None:
         reserved = max(1, total // 8) if total > 1 else 0
         self._total = total
         self._caps = {Lane.CRITICAL: total, Lane.NORMAL: total - reserved, Lane.BULK: max(1, total // 2)}
-        self._waiting: dict[Lane, deque[Item]] = {lane: deque() for lane in Lane}
+        self._waiting = {lane: _Turns() for lane in Lane}
         self._busy = dict.fromkeys(Lane, 0)
         self._all_busy = 0
 
@@ -26,9 +27,14 @@ class Slots:
         """Attempts under way."""
         return self._all_busy
 
+    @property
+    def waiting(self) -> int:
+        """Items that wait."""
+        return sum(map(len, self._waiting.values()))
+
     def add(self, item: Item) -> None:
-        """Let an item wait at the end of its lane."""
-        self._waiting[item.chunk.message.lane].append(item)
+        """Let an item wait at the end of its lane, behind those of its tenant."""
+        self._waiting[item.chunk.message.lane].add(item)
 
     def clear(self) -> None:
         """Forget what waits."""
@@ -40,10 +46,15 @@ class Slots:
         taken: list[Item] = []
         for lane, waiting in self._waiting.items():
             many = min(len(waiting), self._room(lane), limit - len(taken))
-            taken += [waiting.popleft() for _ in range(many)]
-            self._busy[lane] += many
-            self._all_busy += many
+            if many > 0:
+                taken += waiting.take(many)
+                self._busy[lane] += many
+                self._all_busy += many
         return taken
+
+    def takeable(self, limit: int) -> int:
+        """Return how many items `take` can be asked for, at most `limit`; it may then return fewer."""
+        return min(limit, self._total - self._all_busy, self.waiting)
 
     def free(self, lane: Lane) -> None:
         """Give one slot back."""
@@ -57,3 +68,57 @@ class Slots:
 
     def _room(self, lane: Lane) -> int:
         return min(self._total - self._all_busy, self._caps[lane] - self._busy[lane])
+
+
+class _Turns:
+    """The waiting items of one lane: a line for each tenant, and whose turn it is."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[Item]] = {}
+        self._turns: deque[str] = deque()
+        self._many = 0
+
+    def __len__(self) -> int:
+        return self._many
+
+    def add(self, item: Item) -> None:
+        """Add an item; a tenant that had none comes last."""
+        tenant = item.chunk.message.tenant
+        line = self._lines.get(tenant)
+        if line is None:
+            line = self._lines[tenant] = deque()
+            self._turns.append(tenant)
+        line.append(item)
+        self._many += 1
+
+    def take(self, many: int) -> list[Item]:
+        """Take so many items, which must be there."""
+        self._many -= many
+        if len(self._turns) == 1:
+            return self._take_alone(many)
+        taken = []
+        for _ in range(many):
+            tenant = self._turns[0]
+            line = self._lines[tenant]
+            taken.append(line.popleft())
+            if line:
+                self._turns.rotate(-1)
+            else:
+                self._turns.popleft()
+                del self._lines[tenant]
+        return taken
+
+    def _take_alone(self, many: int) -> list[Item]:
+        (tenant,) = self._turns
+        line = self._lines[tenant]
+        taken = [line.popleft() for _ in range(many)]
+        if not line:
+            self._turns.clear()
+            del self._lines[tenant]
+        return taken
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._lines.clear()
+        self._turns.clear()
+        self._many = 0

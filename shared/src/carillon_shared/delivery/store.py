@@ -8,10 +8,10 @@ from uuid import UUID
 import asyncpg
 
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
+from carillon_shared.delivery.attempt import Attempted
 from carillon_shared.delivery.work import Ended, Item
 from carillon_shared.domain.outcomes import (
     Hold,
-    Outcome,
     Rejected,
     Retry,
     Sent,
@@ -25,7 +25,7 @@ _SETTLE = """
            NULL::timestamptz AS first_attempt_at, NULL::text AS subscriber_id,
            NULL::bigint AS subscriber_number, NULL::text AS email, NULL::text AS phone, NULL::text AS locale,
            NULL::text AS time_zone, NULL::jsonb AS attributes, NULL::jsonb AS own_data
-    FROM carillon.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+    FROM carillon.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 """
 _LEASE = """
     SELECT 'leased' AS part, id, verdict, attempt, budget_start, unknowns, remaining, first_attempt_at,
@@ -33,7 +33,7 @@ _LEASE = """
     FROM carillon.lease({})
 """
 _LEASE_ALONE = _LEASE.format("$1, $2, $3, $4, $5, $6, $7")
-_BOTH = _SETTLE + " UNION ALL " + _LEASE.format("$19, $20, $21, $22, $23, $24, $25")
+_BOTH = _SETTLE + " UNION ALL " + _LEASE.format("$20, $21, $22, $23, $24, $25, $26")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,9 @@ class Answer:
 class WorkStore:
     """Deliveries in PostgreSQL, for one worker process."""
 
-    def __init__(self, pool: Pool, *, holder: str, provider: str) -> None:
+    def __init__(self, pool: Pool, *, holder: str) -> None:
         self._pool = pool
         self._holder = holder
-        self._provider = provider
 
     async def wave(
         self, ended: Sequence[Ended], request: LeaseRequest | None, *, now: float, finished: Sequence[int]
@@ -96,7 +95,7 @@ class WorkStore:
         ordered = sorted(ended, key=lambda attempt: attempt.item.id)
         ids = [attempt.item.id for attempt in ordered]
         decisions = [attempt.decision for attempt in ordered]
-        details = [_details(attempt.outcome) for attempt in ordered]
+        details = [_details(attempt.attempted) for attempt in ordered]
         return (
             ids,
             [attempt.lease.token for attempt in ordered],
@@ -112,7 +111,8 @@ class WorkStore:
             [now - attempt.started for attempt in ordered],
             [max(attempt.ended - attempt.started, 0.0) for attempt in ordered],
             [attempt.delivery.event.type for attempt in ordered],
-            self._provider,
+            [attempt.attempted.provider for attempt in ordered],
+            [int(attempt.attempted.spared) for attempt in ordered],
             ids[0] if ids else _NIL,
             ids[-1] if ids else _NIL,
             list(finished),
@@ -132,10 +132,11 @@ class _Details:
     stack: str | None = None
 
 
-def _details(outcome: Outcome) -> _Details:
-    match outcome:
+def _details(attempted: Attempted) -> _Details:
+    match attempted.outcome:
         case Sent(provider_id=provider_id):
-            return _Details("sent", provider_id=_text(provider_id))
+            first = attempted.refused_first
+            return _Details("sent", _text(provider_id), "stood_in" if first else None, _text(first))
         case Retry(code=code, error=error):
             return _Details("retry", code=_text(code), error=_text(error))
         case Undeliverable(code=code, error=error):

@@ -8,8 +8,8 @@ from uuid import UUID
 from carillon_shared.broker.incoming import Incoming
 from carillon_shared.consumer.source import MessageSource
 from carillon_shared.contracts.messages import WorkChunk
+from carillon_shared.delivery.attempt import Attempted
 from carillon_shared.domain.delivery import EventContent, LeasedDelivery
-from carillon_shared.domain.outcomes import Outcome
 from carillon_shared.retry.decision import Decision
 from carillon_shared.retry.policy import RetryPolicy
 
@@ -59,7 +59,7 @@ class Ended:
     item: Item
     lease: Lease
     delivery: LeasedDelivery
-    outcome: Outcome
+    attempted: Attempted
     decision: Decision
     started: float  # monotonic seconds
     ended: float

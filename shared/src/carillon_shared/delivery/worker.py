@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from carillon_shared.broker.session import BrokerSession
@@ -12,11 +12,16 @@ from carillon_shared.clock import SystemClock
 from carillon_shared.consumer.source import MessageSource
 from carillon_shared.db.pool import Pool
 from carillon_shared.delivery.attempt import Attempts
+from carillon_shared.delivery.breaker import BreakerPolicy, CircuitBreaker
 from carillon_shared.delivery.catalogue import Catalogue
+from carillon_shared.delivery.channel_control import Consumption, PauseWatch
 from carillon_shared.delivery.engine import DeliveryEngine
+from carillon_shared.delivery.failover import Providers
+from carillon_shared.delivery.guard import Guard
 from carillon_shared.delivery.intake import ChunkIntake
 from carillon_shared.delivery.poison import PoisonStore
 from carillon_shared.delivery.provider import Composer, Provider
+from carillon_shared.delivery.rate_limit import TokenBucket
 from carillon_shared.delivery.store import WorkStore
 from carillon_shared.delivery.watermark import WatermarkWriter
 from carillon_shared.domain.channels import Channel
@@ -35,7 +40,8 @@ PREFETCH = {Lane.CRITICAL: 256, Lane.NORMAL: 1024, Lane.BULK: 16}
 class ChannelWorker(Generic[MessageT]):
     """A channel, the provider that carries it, and how hard it may be worked.
 
-    `concurrency` is the number of calls open at once, `attempt_limit` the seconds one may take.
+    `concurrency` is the number of calls open at once, `attempt_limit` the seconds one may take. `fallback`
+    stands in while `provider` takes nothing. Each gets at most `rate_per_second` calls; 0 is no limit.
     """
 
     channel: Channel
@@ -43,6 +49,9 @@ class ChannelWorker(Generic[MessageT]):
     provider: Provider[MessageT]
     concurrency: int
     attempt_limit: float
+    fallback: Provider[MessageT] | None = None
+    rate_per_second: float = 0.0
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
 
 async def run_worker(worker: ChannelWorker[MessageT], service: Service, shutdown: Shutdown) -> None:
@@ -51,27 +60,49 @@ async def run_worker(worker: ChannelWorker[MessageT], service: Service, shutdown
     The broker may be away at any time, the database once the worker has started.
     """
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(worker.provider.aclose)
+        providers = providers_of(worker)
+        stack.push_async_callback(providers.aclose)
         pool, session = await service.open(stack, f"{worker.channel}-worker", shutdown)
         sources = [
             MessageSource(session.subscribe(work_queue(worker.channel, lane), prefetch=PREFETCH[lane]))
             for lane in Lane
         ]
-        engine = _engine(worker, pool, session)
+        engine = _engine(worker, providers, pool, session)
         intakes = _intakes(worker, sources, pool, engine)
+        helping = await _control(worker.channel, pool, sources, providers, engine)
+        watermarks = WatermarkWriter(pool, sources, consumer=process_name())
         await session.start()
-        await _run(
-            engine, intakes, sources, WatermarkWriter(pool, sources, consumer=process_name()), shutdown
+        await _run(engine, sources, [*(i.run() for i in intakes), watermarks.run(), *helping], shutdown)
+
+
+def providers_of(worker: ChannelWorker[MessageT]) -> Providers[MessageT]:
+    """Return the providers of a worker, each with a breaker and a rate limit of its own."""
+    clock = SystemClock()
+    chosen = [worker.provider] if worker.fallback is None else [worker.provider, worker.fallback]
+    guards = [
+        Guard(
+            provider,
+            channel=worker.channel,
+            breaker=CircuitBreaker(worker.breaker),
+            bucket=TokenBucket(worker.rate_per_second) if worker.rate_per_second else None,
+            clock=clock,
         )
+        for provider in chosen
+    ]
+    return Providers(guards, clock=clock)
 
 
-def _engine(worker: ChannelWorker[MessageT], pool: Pool, session: BrokerSession) -> DeliveryEngine:
+def _engine(
+    worker: ChannelWorker[MessageT], providers: Providers[MessageT], pool: Pool, session: BrokerSession
+) -> DeliveryEngine:
+    calls = 1 if worker.fallback is None else 2  # that one attempt may make
     return DeliveryEngine(
-        store=WorkStore(pool, holder=process_name(), provider=worker.provider.name),
-        attempts=Attempts(compose=worker.compose, provider=worker.provider, limit=worker.attempt_limit),
+        store=WorkStore(pool, holder=process_name()),
+        attempts=Attempts(compose=worker.compose, providers=providers, limit=worker.attempt_limit),
+        providers=providers,
         publisher=session.publisher,
         concurrency=worker.concurrency,
-        attempt_limit=worker.attempt_limit,
+        attempt_limit=worker.attempt_limit * calls,
         clock=SystemClock(),
     )
 
@@ -87,18 +118,41 @@ def _intakes(
     ]
 
 
+async def _control(
+    channel: Channel,
+    pool: Pool,
+    sources: Sequence[MessageSource],
+    providers: Providers[MessageT],
+    engine: DeliveryEngine,
+) -> list[Awaitable[None]]:
+    """Return what keeps the worker to the operators' word and to its breakers. Knows the word already."""
+
+    def wanted() -> bool:
+        # Probes go with what is here. Only when there is nothing, something is taken for them.
+        return providers.takes_work or (providers.could_begin and not engine.waiting)
+
+    def changed(paused: bool) -> None:  # noqa: FBT001 - the signature of a callback
+        providers.paused = paused
+        engine.wake()
+
+    watch = PauseWatch(pool, channel=channel)
+    watch.on_change(changed)
+    await watch.begin()
+    consumption = Consumption(sources, channel=channel, wanted=wanted)
+    await consumption.apply()
+    return [watch.run(), consumption.run()]
+
+
 async def _run(
     engine: DeliveryEngine,
-    intakes: Sequence[ChunkIntake],
     sources: Sequence[MessageSource],
-    watermarks: WatermarkWriter,
+    helpers: Sequence[Awaitable[None]],
     shutdown: Shutdown,
 ) -> None:
     """Run until the shutdown is requested. The first part that fails ends all: a supervisor starts afresh."""
     shutdown.on_request(engine.drain)
     working = asyncio.create_task(engine.run(), name="engine")
-    helping = [asyncio.create_task(intake.run(), name="intake") for intake in intakes]
-    helping.append(asyncio.create_task(watermarks.run(), name="watermarks"))
+    helping = [asyncio.ensure_future(helper) for helper in helpers]
     stopping = asyncio.create_task(shutdown.wait(), name="shutdown")
     try:
         done, _ = await asyncio.wait([working, stopping, *helping], return_when=asyncio.FIRST_COMPLETED)

@@ -17,11 +17,15 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A passing failure: nothing was sent. `after` is the provider's own wish in seconds (`Retry-After`)."""
+    """A passing failure: nothing was sent. `after` is the provider's own wish in seconds (`Retry-After`).
+
+    `provider_wide`: it would have met any other delivery too (server away, throttled, wrong password).
+    """
 
     code: str
     error: str
     after: float | None = None
+    provider_wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,14 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The call ended without an answer after the message may have been accepted."""
+    """The call ended without an answer after the message may have been accepted.
+
+    `provider_wide`: the provider did not answer, which others would have met too.
+    """
 
     code: str
     error: str
+    provider_wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,23 @@ class Decision:
 _SENT = Decision(DeliveryStatus.SENT)
 
 
+SPARED_SECONDS = 86_400.0
+"""How long after its first attempt an outage of the provider is not held against a delivery."""
+
+
 def decide(
-    outcome: Outcome, *, policy: RetryPolicy, attempts: int, elapsed: float, uniform: Uniform
+    outcome: Outcome,
+    *,
+    policy: RetryPolicy,
+    attempts: int,
+    elapsed: float,
+    uniform: Uniform,
+    spared: bool = False,
 ) -> Decision:
-    """Return what follows. `attempts` made since the last replay, `elapsed` seconds since the first."""
+    """Return what follows. `attempts` made since the last replay, `elapsed` seconds since the first.
+
+    `spared`: the attempt met an outage of the provider and does not count towards the limit of attempts.
+    """
     match outcome:
         case Sent():
             return _SENT
@@ -36,13 +49,13 @@ def decide(
         case Hold(seconds=seconds, reason=hold_reason):
             return Decision(DeliveryStatus.HELD, delay=seconds, hold_reason=hold_reason)
         case Retry(after=after):
-            return _retry(after, policy=policy, attempts=attempts, elapsed=elapsed, uniform=uniform)
+            delay = policy.delay_after(attempts, uniform=uniform)
+            if spared and elapsed < SPARED_SECONDS:
+                delay = policy.delay(attempts, uniform=uniform)
+            return _retry(delay, after, policy=policy, elapsed=elapsed)
 
 
-def _retry(
-    after: float | None, *, policy: RetryPolicy, attempts: int, elapsed: float, uniform: Uniform
-) -> Decision:
-    delay = policy.delay_after(attempts, uniform=uniform)
+def _retry(delay: float | None, after: float | None, *, policy: RetryPolicy, elapsed: float) -> Decision:
     if delay is None:
         return Decision(DeliveryStatus.DEAD, Reason.RETRIES_EXHAUSTED)
     # The provider's own wish is a lower bound: asking earlier would only be refused again.

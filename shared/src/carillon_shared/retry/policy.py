@@ -57,9 +57,11 @@ class RetryPolicy:
 
     def delay_after(self, attempts: int, *, uniform: Uniform) -> float | None:
         """Return the seconds to wait after so many attempts, or None when there is no further one."""
-        if attempts >= self.max_attempts:
-            return None
-        delay = min(self._base(attempts - 1), self.max_delay)
+        return None if attempts >= self.max_attempts else self.delay(attempts, uniform=uniform)
+
+    def delay(self, attempts: int, *, uniform: Uniform) -> float:
+        """Return the seconds to wait after so many attempts, whether or not there may be another."""
+        delay = min(self._base(max(attempts, 1) - 1), self.max_delay)
         return min(delay * (1 + uniform(-self.jitter, self.jitter)), self.max_delay)
 
     def _base(self, n: int) -> float:

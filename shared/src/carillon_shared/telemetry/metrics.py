@@ -100,6 +100,18 @@ ATTEMPTS = Counter("carillon_attempts_total", "Attempts by what they ended in.",
 PROVIDER_SECONDS = Histogram(
     "carillon_provider_seconds", "Duration of one call to a provider.", ["channel", "provider"], buckets=_CALL
 )
+PROVIDER_BREAKER = Gauge(
+    "carillon_provider_breaker", "1 for the state that the breaker is in.", ["channel", "provider", "state"]
+)
+PROVIDER_FAILURES = Counter(
+    "carillon_provider_failures_total",
+    "Failures that are the provider's, for everybody: what its breaker counts.",
+    ["channel", "provider"],
+)
+CHANNEL_PAUSED = Gauge("carillon_channel_paused", "1 while operators have paused the channel.", ["channel"])
+CONSUMPTION_STOPPED = Gauge(
+    "carillon_consumption_stopped", "1 while a worker takes no new messages of its channel.", ["channel"]
+)
 RETRIES = Counter("carillon_retries_total", "Retries put on a tier of the ladder.", ["channel", "tier"])
 DEAD_LETTERS = Counter(
     "carillon_dead_letters_total", "Deliveries that wait for a person.", ["channel", "reason"]
@@ -113,6 +125,15 @@ EVENT_TO_SETTLE_SECONDS = Histogram(
     "From the event's acceptance to the state its delivery came to rest in.",
     ["channel", "lane"],
     buckets=_JOURNEY,
+)
+
+# Queues, as a dispatcher measures them
+QUEUE_MESSAGES = Gauge("carillon_queue_messages", "Messages that wait in the queue.", ["queue"])
+QUEUE_CONSUMERS = Gauge("carillon_queue_consumers", "Consumers of the queue.", ["queue"])
+QUEUE_OLDEST_SECONDS = Gauge(
+    "carillon_queue_oldest_seconds",
+    "Most that the oldest message can have waited; 0 when none does.",
+    ["queue"],
 )
 
 # Feed and streams

@@ -14,6 +14,9 @@ _COMMAND_PROBLEMS = frozenset({500, 501, 502, 503, 504, 555})
 _LOGIN_PROBLEMS = frozenset({530, 534, 535, 538})
 """The operator's to mend, and it concerns every mail, so none is given up for it."""
 
+_SERVER_STATES = frozenset({421, 454})
+"""Closing down, or too many connections or messages; and, in the field, the account's sending rate."""
+
 
 class Stage(Enum):
     """How far a mail got when the reply came."""
@@ -30,8 +33,19 @@ def reply_outcome(stage: Stage, code: int, text: str) -> Outcome:
     error = f"{code} {' '.join(text.split())}"[:_MAX_ERROR]
     name = f"smtp_{code}"
     if code < 500 or code in _LOGIN_PROBLEMS or stage is Stage.CONNECT:
-        return Retry(name, error)
+        return Retry(name, error, provider_wide=_is_servers(stage, code, text))
     return Undeliverable(name, error) if _is_recipients(stage, code, text) else Rejected(name, error)
+
+
+def _is_servers(stage: Stage, code: int, text: str) -> bool:
+    """Say whether a passing refusal is the server's state, which any other mail would have met too.
+
+    4.3 is the state of the mail system. Greylisting (4.7.1) and full mailboxes (4.2) are one recipient's.
+    """
+    if stage in {Stage.CONNECT, Stage.SENDER} or code in _LOGIN_PROBLEMS or code in _SERVER_STATES:
+        return True
+    enhanced = _ENHANCED.search(text)
+    return enhanced is not None and enhanced[2] == "3"
 
 
 def _is_recipients(stage: Stage, code: int, text: str) -> bool:

@@ -35,13 +35,16 @@ class _Progress:
     handed_over: bool = False  # the message with its final dot was written: it may have been accepted
 
     def failure(self, code: str, error: str) -> Outcome:
-        return Unknown(code, error) if self.handed_over else Retry(code, f"{error} ({self.stage.value})")
+        """Say what a call without an answer ended in. The server failed, whoever the mail was for."""
+        if self.handed_over:
+            return Unknown(code, error, provider_wide=True)
+        return Retry(code, f"{error} ({self.stage.value})", provider_wide=True)
 
 
 def _failure(error: Exception, progress: _Progress) -> Outcome:
     match error:
         case SMTPAuthenticationError():
-            return Retry("authentication", f"{error.code} {error.message}")
+            return Retry("authentication", f"{error.code} {error.message}", provider_wide=True)
         case SMTPResponseException():
             return reply_outcome(progress.stage, error.code, error.message)
         case TimeoutError():
@@ -61,11 +64,15 @@ class _StaleConnectionError(Exception):
 class SmtpProvider:
     """A `carillon_shared.delivery.provider.Provider` for any SMTP server."""
 
-    name: Final = "smtp"
-
     def __init__(
-        self, server: SmtpServerAddress, *, connections: int = 10, attempt_seconds: float = ATTEMPT_SECONDS
+        self,
+        server: SmtpServerAddress,
+        *,
+        connections: int = 10,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+        name: str = "smtp",
     ) -> None:
+        self.name = name
         self._connections = SmtpConnections(server, limit=connections)
         self._attempt_seconds = attempt_seconds
 

@@ -43,11 +43,15 @@ class CloudApiAccount:
 class CloudApiProvider:
     """A `carillon_shared.delivery.provider.Provider` for the WhatsApp Cloud API."""
 
-    name: Final = "cloud_api"
-
     def __init__(
-        self, account: CloudApiAccount, *, connections: int = 10, attempt_seconds: float = ATTEMPT_SECONDS
+        self,
+        account: CloudApiAccount,
+        *,
+        connections: int = 10,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+        name: str = "cloud_api",
     ) -> None:
+        self.name = name
         self._url = account.messages_url
         self._attempt_seconds = attempt_seconds
         self._client = httpx2.AsyncClient(
@@ -76,7 +80,7 @@ class CloudApiProvider:
         except TimeoutError:
             return progress.failure("timeout", "the API did not answer in time")
         except _NOTHING_SENT as error:
-            return Retry("connection", f"{type(error).__name__}: {error}")
+            return Retry("connection", f"{type(error).__name__}: {error}", provider_wide=True)
         except httpx2.TimeoutException:
             return progress.failure("timeout", "the API did not answer in time")
         except httpx2.HTTPError as error:
@@ -102,4 +106,6 @@ class _Progress:
 
     def failure(self, code: str, error: str) -> Outcome:
         """Return `Unknown` when the request may have been accepted, else `Retry`."""
-        return Unknown(code, error) if self.handed_over else Retry(code, error)
+        if self.handed_over:
+            return Unknown(code, error, provider_wide=True)
+        return Retry(code, error, provider_wide=True)

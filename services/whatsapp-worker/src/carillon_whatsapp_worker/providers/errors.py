@@ -35,8 +35,19 @@ _PASSING: Final = frozenset(
     }
 )
 
-_LOGIN: Final = frozenset({0, 104, 190})
-"""The token expired or is wrong. It concerns every message and an operator mends it, so none is given up."""
+_ACCOUNT: Final = frozenset(
+    {
+        0,  # the token expired or is wrong, as 104 and 190
+        104,
+        190,
+        10,  # the permission to send is missing
+        368,  # blocked for a while
+        131031,  # the account is locked
+        131042,  # it has not paid
+        133010,  # the number is not registered
+    }
+)
+"""It concerns every message and an operator mends it, so none is given up."""
 
 _RECIPIENT: Final[Mapping[int, Reason]] = {
     131026: Reason.INVALID_ADDRESS,  # not on WhatsApp, or has not accepted its terms
@@ -66,14 +77,14 @@ def reply_outcome(status: int, headers: Mapping[str, str], body: bytes) -> Outco
 def _error_outcome(error: Mapping[str, Any], *, status: int, after: float | None) -> Outcome:
     code = error["code"]
     name, text = f"whatsapp_{code}", _text(error)
-    if code in _LOGIN:
-        return Retry(name, text, after)
+    if code in _ACCOUNT:
+        return Retry(name, text, after, provider_wide=True)
     if code in _RECIPIENT:
         return Undeliverable(name, text, _RECIPIENT[code])
     if code == PAIR_LIMIT:
         return Retry(name, text, after or PAIR_SECONDS)
     if code in _PASSING or status == 429 or (status >= 500 and code not in _LASTING):
-        return Retry(name, text, after)
+        return Retry(name, text, after, provider_wide=True)
     return Rejected(name, text)
 
 
@@ -85,9 +96,9 @@ def _bare_outcome(status: int, *, after: float | None) -> Outcome:
     """Classify an answer without the API's error: some gateway's on the way."""
     name, text = f"http_{status}", f"{status} without an error of the API"
     if status in {502, 504}:  # it passed the message on, and then lost sight of it
-        return Unknown(name, text)
+        return Unknown(name, text, provider_wide=True)
     if status >= 500 or status in {401, 408, 425, 429}:
-        return Retry(name, text, after)
+        return Retry(name, text, after, provider_wide=True)
     return Rejected(name, text)
 
 

@@ -16,4 +16,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove them."""
+    """Remove them. Paused channels go on."""
+    op.execute("DROP FUNCTION carillon.measure_queues, carillon.oldest_seconds")
+    op.execute("DROP TABLE carillon.queue_measurements, carillon.channel_pauses")

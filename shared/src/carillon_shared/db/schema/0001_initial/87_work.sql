@@ -125,11 +125,12 @@ END $$;
 -- Write down how attempts ended. Returns those of the given deliveries for which a message must be published, a retry or
 -- a dead letter: settled now, or by an earlier call with the same token whose commit the worker did not learn of.
 -- Nothing is left to do for the others, and for those that somebody else has leased meanwhile.
+-- `spared` is 1 for an attempt that does not count towards the limit of attempts: the provider was down for all.
 CREATE FUNCTION carillon.settle(
     ids uuid[], tokens bigint[], new_statuses text[], reasons text[], hold_reasons text[],
     delays double precision[], provider_ids text[], outcomes text[], codes text[], errors text[], stacks text[],
-    started_ago double precision[], took double precision[], event_types text[], provider_name text,
-    lowest uuid, highest uuid, finished_tokens bigint[])
+    started_ago double precision[], took double precision[], event_types text[], provider_names text[],
+    spared smallint[], lowest uuid, highest uuid, finished_tokens bigint[])
 RETURNS TABLE (id uuid, status carillon.delivery_status)
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off
@@ -152,40 +153,41 @@ BEGIN
         SELECT *, CASE WHEN s.new_status IN ('retrying', 'held') AND s.id = ANY (stopped) THEN 'cancelled'
                        ELSE s.new_status END AS final
         FROM unnest(ids, tokens, new_statuses, reasons, hold_reasons, delays, provider_ids, outcomes, codes,
-                             errors, stacks, started_ago, took, event_types)
+                             errors, stacks, started_ago, took, event_types, provider_names, spared)
             AS s(id, token, new_status, reason, hold_reason, delay, provider_id, outcome, code, error, stack,
-                 started_ago, took, event_type)
+                 started_ago, took, event_type, provider, spared)
     ), changed AS (
         UPDATE carillon.deliveries d
         SET status = s.final::carillon.delivery_status,
             reason = CASE s.final WHEN 'cancelled' THEN 'cancelled' ELSE s.reason END::carillon.reason,
             hold_reason = CASE s.final WHEN 'held' THEN s.hold_reason END::carillon.hold_reason,
             attempt = d.attempt - CASE s.final WHEN 'held' THEN 1 ELSE 0 END,
+            budget_start = d.budget_start + s.spared,
             unknowns = d.unknowns + CASE s.final WHEN 'unknown' THEN 1 ELSE 0 END,
             next_attempt_at = CASE WHEN s.final IN ('retrying', 'held')
                                    THEN now() + make_interval(secs => s.delay) END,
-            provider = provider_name,
+            provider = s.provider,
             provider_id = coalesce(s.provider_id, d.provider_id),
             updated_at = now()
         FROM ended s
         WHERE d.id = s.id AND d.id = ANY (ids) AND d.id BETWEEN lowest AND highest
           AND d.lease_token = s.token AND d.status IN ('sending', 'unknown')
         RETURNING d.id, d.tenant_id, d.channel, d.status, d.attempt, d.next_attempt_at, d.reason, s.outcome, s.code,
-                  s.error, s.stack, s.started_ago, s.took, s.event_type
+                  s.error, s.stack, s.started_ago, s.took, s.event_type, d.provider
     ), attempts_made AS (
         INSERT INTO carillon.attempts AS a (
             delivery_id, number, tenant_id, started_at, ended_at, outcome, provider, code, error, stack)
         SELECT c.id, c.attempt, c.tenant_id, now() - make_interval(secs => c.started_ago),
                now() - make_interval(secs => c.started_ago) + make_interval(secs => c.took),
-               c.outcome, provider_name, c.code, c.error, c.stack
+               c.outcome, c.provider, c.code, c.error, c.stack
         FROM changed c WHERE c.outcome IS NOT NULL
         ON CONFLICT (delivery_id, number) DO UPDATE
         SET ended_at = excluded.ended_at, started_at = excluded.started_at, outcome = excluded.outcome,
-            code = excluded.code, error = excluded.error, stack = excluded.stack
+            provider = excluded.provider, code = excluded.code, error = excluded.error, stack = excluded.stack
     ), buried AS (
         INSERT INTO carillon.dead_letters (
             delivery_id, tenant_id, channel, event_type, attempt, reason, provider, code, error)
-        SELECT c.id, c.tenant_id, c.channel, c.event_type, c.attempt, c.reason, provider_name, c.code, c.error
+        SELECT c.id, c.tenant_id, c.channel, c.event_type, c.attempt, c.reason, c.provider, c.code, c.error
         FROM changed c WHERE c.status = 'dead'
         ON CONFLICT (delivery_id) DO UPDATE
         SET attempt = excluded.attempt, reason = excluded.reason, code = excluded.code, error = excluded.error,
@@ -232,7 +234,8 @@ $$;
 CREATE FUNCTION carillon.write_feed(
     wanted uuid[], for_attempts smallint[], titles text[], bodies text[], action_urls text[], lowest uuid, highest uuid)
 RETURNS TABLE (
-    id uuid, verdict text, subscriber_id text, seq bigint, unread integer, unseen integer, created_at timestamptz)
+    id uuid, verdict text, subscriber_id text, priority carillon.lane, seq bigint, unread integer, unseen integer,
+    created_at timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan AS $$

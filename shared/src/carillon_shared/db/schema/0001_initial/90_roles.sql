@@ -119,7 +119,7 @@ BEGIN
                 carillon.reason),
             carillon.event_bound(uuid, text),
             carillon.settle(uuid[], bigint[], text[], text[], text[], double precision[], text[], text[], text[], text[],
-                text[], double precision[], double precision[], text[], text, uuid, uuid, bigint[]),
+                text[], double precision[], double precision[], text[], text[], smallint[], uuid, uuid, bigint[]),
             carillon.lease(uuid[], smallint[], uuid, uuid, bigint, text, double precision),
             carillon.recipients(uuid[], uuid, uuid),
             carillon.write_feed(uuid[], smallint[], text[], text[], text[], uuid, uuid),
