@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-import asyncpg
 import orjson
 import structlog
-from carillon_shared.db.transient import is_transient
+from carillon_shared.db.transient import DATABASE_ERRORS, is_transient
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -114,8 +113,8 @@ def unavailable(detail: str, *, retry_after: int = RETRY_AFTER_SECONDS) -> Probl
 
 
 def database_unavailable() -> Problem:
-    """The database is away."""
-    return unavailable("The database cannot be reached; nothing was stored.")
+    """The database is away. Nothing is half done, but a commit may have been on its way."""
+    return unavailable("The database cannot be reached at the moment; send the same again.")
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -123,7 +122,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
-    for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+    for kind in DATABASE_ERRORS:
         app.add_exception_handler(kind, _answer_failure)
     app.add_exception_handler(Exception, _answer_unexpected)
 

@@ -9,12 +9,15 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+
+from carillon_shared.db.hosts import Hosts
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Two migration jobs at once take turns on this advisory lock.
 _LOCK = 0x0CA21110
+_CONNECT_SECONDS = 5.0
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -34,13 +37,15 @@ def _revision(connection: Connection) -> str | None:
     return context.get_current_revision()
 
 
-def _sqlalchemy_url(url: str) -> str:
-    return "postgresql+asyncpg://" + url.split("://", 1)[1]
+def _engine(url: str) -> AsyncEngine:
+    """Return an engine that connects as the services do: SQLAlchemy cannot read a URL with several hosts."""
+    hosts = Hosts(url, seconds=_CONNECT_SECONDS)
+    return create_async_engine("postgresql+asyncpg://", async_creator=hosts.connect, poolclass=NullPool)
 
 
 async def migrate(url: str) -> None:
     """Run every outstanding migration as the owner that `url` names. Safe to run twice, and at once."""
-    engine = create_async_engine(_sqlalchemy_url(url), poolclass=NullPool)
+    engine = _engine(url)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade)
@@ -50,7 +55,7 @@ async def migrate(url: str) -> None:
 
 async def is_current(url: str) -> bool:
     """Tell whether the database has this release's revision."""
-    engine = create_async_engine(_sqlalchemy_url(url), poolclass=NullPool)
+    engine = _engine(url)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(_revision) == newest_revision()
@@ -65,11 +70,12 @@ def newest_revision() -> str | None:
 
 async def wait_until_reachable(url: str, *, seconds: float) -> None:
     """Return once the server answers. Raises ``TimeoutError`` after `seconds`."""
+    hosts = Hosts(url, seconds=_CONNECT_SECONDS)
     async with asyncio.timeout(seconds):
         while True:
             try:
-                connection = await asyncpg.connect(url, timeout=5)
-            except (OSError, asyncpg.PostgresError):
+                connection = await hosts.connect()
+            except (OSError, asyncpg.PostgresError, asyncpg.TargetServerAttributeNotMatched):
                 await asyncio.sleep(0.5)
             else:
                 await connection.close()

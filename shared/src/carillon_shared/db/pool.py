@@ -5,7 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
+import asyncpg.pool
 import orjson
+
+from carillon_shared.db.hosts import Hosts
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = (
@@ -14,6 +17,14 @@ Connection: TypeAlias = (
 
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
+_MAX_QUERIES = 50_000  # of one connection; then it is replaced
+
+
+class _Pool(asyncpg.pool.Pool):
+    """Nobody waits for a connection without end, whatever way they ask for one."""
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        return super().acquire(timeout=CONNECT_SECONDS if timeout is None else timeout)
 
 
 def _to_json(value: Any) -> str:
@@ -38,15 +49,19 @@ async def open_pool(
     With `resets` off, a connection that is given back keeps its settings: one round trip less each time, for
     services that set none.
     """
-    return await asyncpg.create_pool(
+    return await _Pool(
         url,
+        connect=Hosts(url, seconds=CONNECT_SECONDS).connect,  # type: ignore[arg-type]  # the driver names each option
         min_size=min_size,
         max_size=max_size,
-        timeout=CONNECT_SECONDS,
+        max_queries=_MAX_QUERIES,
         command_timeout=COMMAND_SECONDS,
         max_inactive_connection_lifetime=300,
         init=_prepare,
         reset=None if resets else _keep_session,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
         server_settings={
             "application_name": name,
             "statement_timeout": "25s",
@@ -62,7 +77,13 @@ async def open_pool(
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """One unit of work, committed when the block ends."""
     async with pool.acquire(timeout=CONNECT_SECONDS) as connection, connection.transaction():
-        yield connection
+        try:
+            yield connection
+        except TimeoutError:
+            # The server would have ended the statement before: the link is dead, and a rollback would wait
+            # as long again.
+            connection.terminate()
+            raise
 
 
 @asynccontextmanager

@@ -12,9 +12,11 @@ from carillon_shared.db.transient import is_transient
 log = structlog.get_logger(__name__)
 
 _SECONDS = 2.0
+# Publishers' clocks wrote these times. One that is ahead must not make everything that waits look lost.
 _WRITE = """
     INSERT INTO carillon.queue_watermarks AS w (queue, consumer, newest_published_at)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[])
+    SELECT m.queue, m.consumer, least(m.newest, now())
+    FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS m(queue, consumer, newest)
     ON CONFLICT (queue, consumer) DO UPDATE
     SET newest_published_at = greatest(w.newest_published_at, excluded.newest_published_at),
         updated_at = now()
@@ -37,9 +39,11 @@ class WatermarkWriter:
             try:
                 await self.write()
             except Exception as error:
-                if not is_transient(error):
-                    raise
-                log.warning("watermark_not_written", reason=str(error) or type(error).__name__)
+                # Never the end of this task: without marks, lost messages would no longer be found.
+                if is_transient(error):
+                    log.warning("watermark_not_written", reason=str(error) or type(error).__name__)
+                else:
+                    log.exception("watermark_not_written")
 
     async def write(self) -> None:
         """Write the watermarks that have moved. Raises what asyncpg raises."""

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
 import structlog
 from carillon_shared.broker import Outgoing
 from carillon_shared.clock import Clock
 from carillon_shared.contracts.messages import EventAccepted
 from carillon_shared.db.pool import Pool
+from carillon_shared.db.transient import DATABASE_ERRORS
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import CrashPoint, crash_point
 from carillon_shared.topology.carillon import EVENTS, event_routing_key
@@ -107,7 +107,7 @@ class FastPath:
     async def _mark(self, published: Sequence[UUID]) -> None:
         try:
             await mark_published(self._pool, published)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_ERRORS as error:
             # The relay publishes these a second time; whoever takes them sees that they are planned.
             log.warning("published events not marked", events=len(published), error=type(error).__name__)
         except Exception:

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
-from carillon_shared.db.transient import is_transient
+from carillon_shared.db.transient import DATABASE_ERRORS, is_transient
 
 from carillon_api.intake.rows import IntakeRow, Result, Stored
 
@@ -22,6 +22,7 @@ SELECT n, event_id, result FROM carillon.accept_events(
 """
 _DATA_CLASSES = ("22", "23", "54")  # data exception, constraint violation, program limit exceeded
 _CHECK_VIOLATION = "23514"
+_SESSION_ENDED = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
 
 
 class StoreError(Exception):
@@ -90,7 +91,7 @@ class PostgresEventStore:
         if self._connection is None:
             try:
                 self._connection = await self._pool.acquire(timeout=CONNECT_SECONDS)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_ERRORS as error:
                 raise StoreUnavailableError(type(error).__name__, maybe_stored=False) from error
         return self._connection
 
@@ -119,10 +120,8 @@ def _classified(error: Exception) -> StoreError | None:
     if state[:2] in _DATA_CLASSES or isinstance(error, asyncpg.DataError):
         return RowsRefusedError(str(error))
     if is_transient(error):
-        # A statement that PostgreSQL itself refused was rolled back; of a broken link nobody knows.
-        known = isinstance(error, asyncpg.PostgresError) and not isinstance(
-            error, asyncpg.PostgresConnectionError
-        )
+        # A statement that PostgreSQL itself refused was rolled back; of one whose session ended nobody knows.
+        known = isinstance(error, asyncpg.PostgresError) and not isinstance(error, _SESSION_ENDED)
         return StoreUnavailableError(type(error).__name__, maybe_stored=not known)
     return None
 

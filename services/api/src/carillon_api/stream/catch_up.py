@@ -3,10 +3,9 @@
 import asyncio
 import time
 
-import asyncpg
 import structlog
 from carillon_shared.db.pool import Pool, tenant_transaction
-from carillon_shared.db.transient import is_transient
+from carillon_shared.db.transient import DATABASE_ERRORS, is_transient
 
 from carillon_api.stream import frames
 from carillon_api.stream.backlog import Backlog, Wanted, read_backlogs, read_sequences
@@ -46,7 +45,7 @@ class CatchUp:
                 continue
             try:
                 await self._serve(batch)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except DATABASE_ERRORS as error:
                 log.warning("catch-up failed", transient=is_transient(error), error=type(error).__name__)
                 self._line = {stream: None for stream in batch if not stream.ended} | self._line
                 await asyncio.sleep(_PAUSE_SECONDS)

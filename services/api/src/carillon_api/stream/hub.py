@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-import asyncpg
 import structlog
 from carillon_shared.broker import Incoming
 from carillon_shared.contracts.codec import UndecodableMessageError, decode
 from carillon_shared.contracts.messages import LiveChunk, LiveFrame, LiveSignal
 from carillon_shared.db.pool import Pool
+from carillon_shared.db.transient import DATABASE_ERRORS
 from carillon_shared.telemetry import metrics
 
 from carillon_api.stream import frames
@@ -208,7 +208,7 @@ class Hub:
             self._gap.clear()
             try:
                 await self._catch_up.compare(self.streams)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except DATABASE_ERRORS as error:
                 log.warning("streams not compared with feeds", error=type(error).__name__)
                 await asyncio.sleep(1.0)
                 self._gap.set()

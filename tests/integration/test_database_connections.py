@@ -1,0 +1,123 @@
+"""Pools: several hosts, the limits of waiting, and statements that a migration has made stale."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from time import monotonic
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+from carillon_shared.db import pool as pools
+from carillon_shared.db.hosts import one_url_each
+from carillon_shared.db.migrate import is_current, migrate
+from carillon_shared.db.pool import open_pool, transaction
+from carillon_shared.db.transient import is_transient
+from support.migrated import MigratedDatabase
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a host that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def refusing() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def _after(host: str, url: str, *, query: str = "") -> str:
+    """Return the URL with another host before its own."""
+    place = urlsplit(url)
+    login, _, own = place.netloc.rpartition("@")
+    return urlunsplit(place._replace(netloc=f"{login}@{host},{own}", query=query))
+
+
+def test_a_url_with_several_hosts_is_one_for_each() -> None:
+    url = "postgresql://user:p%40ss@one:5432,two:6432/carillon?target_session_attrs=read-write"
+    assert one_url_each(url) == [
+        "postgresql://user:p%40ss@one:5432/carillon?target_session_attrs=read-write",
+        "postgresql://user:p%40ss@two:6432/carillon?target_session_attrs=read-write",
+    ]
+    assert one_url_each("postgresql://one/carillon") == ["postgresql://one/carillon"]
+
+
+@pytest.mark.parametrize("query", ["", "target_session_attrs=read-write"])
+async def test_a_host_that_is_gone_is_passed_over(
+    migrated: MigratedDatabase, refusing: str, query: str
+) -> None:
+    pool = await open_pool(_after(refusing, migrated.url(), query=query), name="test")
+    assert await pool.fetchval("SELECT 1") == 1
+    await pool.close()
+
+
+async def test_a_host_that_is_silent_costs_its_share_of_the_time_and_only_once(
+    migrated: MigratedDatabase, silent: str
+) -> None:
+    pool = await open_pool(_after(silent, migrated.url()), name="test", min_size=0, max_size=2)
+    async with pool.acquire() as first:  # waits for the silent host and goes on to the other
+        assert await first.fetchval("SELECT 1") == 1
+        began = monotonic()
+        async with pool.acquire() as second:
+            assert await second.fetchval("SELECT 1") == 1
+        assert monotonic() - began < pools.CONNECT_SECONDS / 2  # asked the host that had answered first
+    await pool.close()
+
+
+async def test_migrations_take_the_same_url(migrated: MigratedDatabase, refusing: str) -> None:
+    url = _after(refusing, migrated.url("carillon_owner"), query="target_session_attrs=read-write")
+    await migrate(url)
+    assert await is_current(url)
+
+
+async def test_nobody_waits_for_a_connection_without_end(
+    migrated: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "CONNECT_SECONDS", 0.3)
+    pool = await open_pool(migrated.url(), name="test", max_size=1)
+    async with pool.acquire():
+        with pytest.raises(TimeoutError) as caught:
+            await pool.fetchval("SELECT 1")
+        assert is_transient(caught.value)
+    assert await pool.fetchval("SELECT 1") == 1
+    await pool.close()
+
+
+async def test_a_statement_that_a_migration_made_stale_is_prepared_anew(migrated: MigratedDatabase) -> None:
+    pool = await open_pool(migrated.url(), name="test", max_size=2)
+    await pool.execute("CREATE TABLE changing (a integer)")
+    await pool.execute("INSERT INTO changing VALUES (1)")
+    async with pool.acquire() as first, pool.acquire() as second:
+        await first.fetch("SELECT * FROM changing")
+        await second.fetch("SELECT * FROM changing")
+    await pool.execute("ALTER TABLE changing ADD COLUMN b integer DEFAULT 2")
+    assert dict((await pool.fetch("SELECT * FROM changing"))[0]) == {"a": 1, "b": 2}
+    await pool.execute("ALTER TABLE changing ADD COLUMN c integer DEFAULT 3")
+    # Within a transaction the driver cannot try again by itself; whoever asked may.
+    with pytest.raises(asyncpg.InvalidCachedStatementError) as caught:
+        async with transaction(pool) as connection:
+            await connection.fetch("SELECT * FROM changing")
+    assert is_transient(caught.value)
+    async with transaction(pool) as connection:
+        assert len((await connection.fetch("SELECT * FROM changing"))[0]) == 3
+    await pool.close()
+
+
+async def test_a_dead_link_is_given_up_with_its_first_time_limit(
+    migrated: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "COMMAND_SECONDS", 0.5)
+    pool = await open_pool(migrated.url(), name="test", max_size=1)
+    before = await pool.fetchval("SELECT pg_backend_pid()")
+    began = monotonic()
+    with pytest.raises((TimeoutError, asyncpg.InterfaceError)) as caught:
+        async with transaction(pool) as connection:
+            await connection.execute("SELECT pg_sleep(20)")
+    assert is_transient(caught.value)
+    assert monotonic() - began < 5
+    assert await pool.fetchval("SELECT pg_backend_pid()") != before
+    await asyncio.wait_for(pool.close(), 5)
