@@ -267,3 +267,43 @@ async def test_scopes_and_tenants_are_kept_apart(
         await stranger.call("GET", "/v1/subscribers/u-7", expect=404)
         await stranger.call("PUT", "/v1/subscribers/u-7", json={}, expect=201)
     await Client(api.url, "ck_nonsense_key").call("GET", "/v1/event-types", expect=401)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/event-types/news.published", _TYPE),
+        ("/v1/event-types/ticket.status_changed/templates/inapp/en", {"title": "New", "body": "words"}),
+        ("/v1/tenant/defaults", {"locale": "mn"}),
+        ("/v1/tenant/origins", {"origins": ["https://app.example.org"]}),
+        ("/v1/subscribers/bat", {"email": "other@example.org"}),
+        ("/v1/subscribers/bat/preferences", {"all": {"email": False}}),
+    ],
+)
+async def test_a_dry_run_answers_as_if_it_were_stored_and_stores_nothing(
+    client: Client, path: str, body: dict[str, Any]
+) -> None:
+    await _put_type(client)
+    await client.call("PUT", "/v1/subscribers/bat", json={"email": "bat@example.org"}, expect=201)
+    before = await client.call("GET", path, expect=None)
+    answer = await client.call("PUT", path, params={"dry_run": "true"}, json=body, expect=None)
+    assert answer.is_success, answer.text
+    after = await client.call("GET", path, expect=None)
+    assert (after.status_code, after.json()) == (before.status_code, before.json())
+    stored = await client.call("PUT", path, json=body, expect=None)
+    assert stored.status_code == answer.status_code
+    times = {"created_at", "updated_at"}
+    assert {k: v for k, v in stored.json().items() if k not in times} == {
+        k: v for k, v in answer.json().items() if k not in times
+    }
+
+
+async def test_a_dry_run_names_mistakes(client: Client) -> None:
+    problem = await client.call(
+        "PUT",
+        "/v1/event-types/news.published",
+        params={"dry_run": "true"},
+        json=_TYPE | {"channels": ["pigeon"]},
+        expect=422,
+    )
+    assert "/channels/0" in _pointers(problem)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from carillon_api.authentication.callers import ApiKey
 from carillon_api.dependencies import get_services, require_scope
+from carillon_api.dry_run import DryRun, writing
 from carillon_api.errors import Problem, invalid, not_found
 from carillon_api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, cut, key_of
 from carillon_api.registry import storage
@@ -34,12 +35,17 @@ async def list_event_types(
 
 @router.put("/{event_type}", responses={201: {"model": EventType}})
 async def put_event_type(
-    event_type: TypeName, body: EventTypeBody, response: Response, caller: Registrar, services: Parts
+    event_type: TypeName,
+    body: EventTypeBody,
+    response: Response,
+    caller: Registrar,
+    services: Parts,
+    dry_run: DryRun,
 ) -> EventType:
     """Register an event type, or replace what was registered: 201 when it is new."""
     if body.audience:
         _check_rule(body.audience)
-    async with tenant_transaction(services.pool, caller.tenant_id) as connection:
+    async with writing(services.pool, caller.tenant_id, dry_run=dry_run) as connection:
         stored, created = await storage.put_event_type(
             connection, tenant_id=caller.tenant_id, name=event_type, body=body
         )

@@ -12,6 +12,7 @@ from carillon_shared.domain.delivery import Recipient
 from fastapi import APIRouter, Body, Depends, Path
 from pydantic import AfterValidator
 
+from carillon_api.dry_run import DryRun, writing
 from carillon_api.errors import Problem, invalid, not_found
 from carillon_api.paging import DEFAULT_LIMIT, Limit
 from carillon_api.registry import template_storage as storage
@@ -54,10 +55,12 @@ async def list_templates(event_type: TypeName, caller: Registrar, services: Part
 
 
 @router.put("/{channel}/{locale}")
-async def put_template(key: Key, content: Content, caller: Registrar, services: Parts) -> TemplateVersion:
+async def put_template(
+    key: Key, content: Content, caller: Registrar, services: Parts, dry_run: DryRun
+) -> TemplateVersion:
     """Store a new version, used from now on. Mistakes in it are named by JSON pointers (422)."""
     _check_content(key.channel, content)
-    async with tenant_transaction(services.pool, caller.tenant_id) as connection:
+    async with writing(services.pool, caller.tenant_id, dry_run=dry_run) as connection:
         version = await storage.put_template(connection, tenant_id=caller.tenant_id, key=key, content=content)
     if version is None:
         raise unknown_type()

@@ -6,6 +6,7 @@ from typing import Annotated
 from carillon_shared.db.pool import tenant_transaction
 from fastapi import APIRouter, Body, Response
 
+from carillon_api.dry_run import DryRun, writing
 from carillon_api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, cut, key_of
 from carillon_api.subscribers import storage
 from carillon_api.subscribers.models import Preferences, Subscriber, SubscriberBody, Token, TokenBody
@@ -33,10 +34,15 @@ async def list_subscribers(
 
 @router.put("/{subscriber}", responses={201: {"model": Subscriber}})
 async def put_subscriber(
-    subscriber: SubscriberId, body: SubscriberBody, response: Response, caller: Registrar, services: Parts
+    subscriber: SubscriberId,
+    body: SubscriberBody,
+    response: Response,
+    caller: Registrar,
+    services: Parts,
+    dry_run: DryRun,
 ) -> Subscriber:
     """Register a person, or replace what is known of them: 201 when they are new."""
-    async with tenant_transaction(services.pool, caller.tenant_id) as connection:
+    async with writing(services.pool, caller.tenant_id, dry_run=dry_run) as connection:
         created = await storage.put_subscriber(
             connection, tenant_id=caller.tenant_id, subscriber=subscriber, body=body
         )
@@ -96,10 +102,10 @@ async def get_preferences(subscriber: SubscriberId, caller: Registrar, services:
 
 @router.put("/{subscriber}/preferences")
 async def put_preferences(
-    subscriber: SubscriberId, body: Preferences, caller: Registrar, services: Parts
+    subscriber: SubscriberId, body: Preferences, caller: Registrar, services: Parts, dry_run: DryRun
 ) -> Preferences:
     """Replace what a person chose."""
-    async with tenant_transaction(services.pool, caller.tenant_id) as connection:
+    async with writing(services.pool, caller.tenant_id, dry_run=dry_run) as connection:
         number = await existing_number(connection, subscriber)
         await storage.put_preferences(
             connection,

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 
 from carillon_api.authentication.callers import ApiKey
 from carillon_api.dependencies import require_scope
+from carillon_api.dry_run import DryRun, writing
 from carillon_api.subscribers.models import Origins, TenantDefaults
 from carillon_api.subscribers.people import Parts
 
@@ -23,9 +24,9 @@ async def get_origins(caller: Registrar, services: Parts) -> Origins:
 
 
 @router.put("/origins")
-async def put_origins(body: Origins, caller: Registrar, services: Parts) -> Origins:
+async def put_origins(body: Origins, caller: Registrar, services: Parts, dry_run: DryRun) -> Origins:
     """Replace the origins whose pages may call recipient routes. Other replicas follow within seconds."""
-    async with tenant_transaction(services.pool, caller.tenant_id) as connection:
+    async with writing(services.pool, caller.tenant_id, dry_run=dry_run) as connection:
         await connection.execute("UPDATE carillon.tenants SET origins = $1", body.origins)
     services.tenants.forget(caller.tenant)
     return body
@@ -39,9 +40,11 @@ async def get_defaults(caller: Registrar, services: Parts) -> TenantDefaults:
 
 
 @router.put("/defaults")
-async def put_defaults(body: TenantDefaults, caller: Registrar, services: Parts) -> TenantDefaults:
+async def put_defaults(
+    body: TenantDefaults, caller: Registrar, services: Parts, dry_run: DryRun
+) -> TenantDefaults:
     """Replace what holds where a person or an event type says nothing."""
-    async with tenant_transaction(services.pool, caller.tenant_id) as connection:
+    async with writing(services.pool, caller.tenant_id, dry_run=dry_run) as connection:
         await connection.execute(
             """UPDATE carillon.tenants SET
                    default_locale = $1, default_time_zone = $2, sender_name = $3, sender_address = $4,
