@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +18,9 @@ from carillon_shared.domain.outcomes import (
     Undeliverable,
     Unknown,
 )
+from carillon_shared.domain.states import DeliveryStatus
+
+T = TypeVar("T")
 
 _SETTLE = """
     SELECT 'settled' AS part, id, status::text AS verdict, NULL::smallint AS attempt,
@@ -86,7 +89,7 @@ class WorkStore:
     def _lease_arguments(self, request: LeaseRequest) -> tuple[Any, ...]:
         items = sorted(request.items, key=lambda item: item.id)
         ids = [item.id for item in items]
-        attempts = [item.chunk.message.attempt for item in items]
+        attempts = _column([item.chunk.message.attempt for item in items])
         return ids, attempts, ids[0], ids[-1], request.token, self._holder, request.seconds
 
     def _settle_arguments(
@@ -98,21 +101,21 @@ class WorkStore:
         details = [_details(attempt.attempted) for attempt in ordered]
         return (
             ids,
-            [attempt.lease.token for attempt in ordered],
-            [decision.status.value for decision in decisions],
-            [decision.reason for decision in decisions],
-            [decision.hold_reason for decision in decisions],
-            [decision.delay for decision in decisions],
-            [detail.provider_id for detail in details],
-            [detail.name for detail in details],
-            [detail.code for detail in details],
-            [detail.error for detail in details],
-            [detail.stack for detail in details],
-            [now - attempt.started for attempt in ordered],
-            [max(attempt.ended - attempt.started, 0.0) for attempt in ordered],
-            [attempt.delivery.event.type for attempt in ordered],
-            [attempt.attempted.provider for attempt in ordered],
-            [int(attempt.attempted.spared) for attempt in ordered],
+            _column([attempt.lease.token for attempt in ordered]),
+            _column([decision.status.value for decision in decisions]),
+            _column([decision.reason for decision in decisions]),
+            _column([decision.hold_reason for decision in decisions]),
+            _column([decision.delay for decision in decisions]),
+            _column([detail.provider_id for detail in details]),
+            _column([detail.name for detail in details]),
+            _column([detail.code for detail in details]),
+            _column([detail.error for detail in details]),
+            _column([detail.stack for detail in details]),
+            _column([now - attempt.started for attempt in ordered]),
+            _column([max(attempt.ended - attempt.started, 0.0) for attempt in ordered]),
+            _column([_type_of_dead(attempt) for attempt in ordered]),
+            _column([attempt.attempted.provider for attempt in ordered]),
+            _column([int(attempt.attempted.spared) for attempt in ordered]),
             ids[0] if ids else _NIL,
             ids[-1] if ids else _NIL,
             list(finished),
@@ -123,8 +126,7 @@ _NIL = UUID(int=0)
 _MAX_TEXT = 4000
 
 
-@dataclass(frozen=True, slots=True)
-class _Details:
+class _Details(NamedTuple):
     name: str | None  # None: no attempt is recorded
     provider_id: str | None = None
     code: str | None = None
@@ -154,9 +156,19 @@ def _text(words: str | None) -> str | None:
 
     One message that could not be written down would otherwise stop every wave.
     """
-    if words is None:
-        return None
+    if words is None or (len(words) <= _MAX_TEXT and words.isascii() and "\0" not in words):
+        return words
     return words.replace("\0", "")[:_MAX_TEXT].encode(errors="replace").decode()
+
+
+def _column(values: list[T]) -> list[T]:
+    """Return one value for all where they are the same: driver and database look at each."""
+    same = bool(values) and values.count(values[0]) == len(values)
+    return values[:1] if same else values
+
+
+def _type_of_dead(ended: Ended) -> str | None:
+    return ended.delivery.event.type if ended.decision.status is DeliveryStatus.DEAD else None
 
 
 def _answer(rows: Sequence[asyncpg.Record]) -> Answer:

@@ -34,8 +34,14 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT (substr(replace(delivery::text, '-', ''), 1, 12) || repeat(digit, 20))::uuid
 $$;
 
+-- A column of one value that stands for all rows: a wave's columns mostly hold the same value over and over.
+CREATE FUNCTION carillon.for_all(given anyarray, many integer) RETURNS anyarray
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN cardinality(given) = 1 THEN array_fill(given[1], ARRAY[many]) ELSE given END
+$$;
+
 -- Lease deliveries for sending. A row that another session holds, or that does not exist, is left out of the answer.
--- Asking twice with one token gives the same answer.
+-- Asking twice with one token gives the same answer. One value in `for_attempts` stands for all.
 CREATE FUNCTION carillon.lease(
     wanted uuid[], for_attempts smallint[], lowest uuid, highest uuid, new_token bigint, holder_name text,
     seconds double precision)
@@ -50,12 +56,13 @@ SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     first_event uuid := carillon.event_bound(lowest, '0');
     last_event uuid := carillon.event_bound(highest, 'f');
+    same boolean := cardinality(for_attempts) = 1;
 BEGIN
     RETURN QUERY
     WITH held AS MATERIALIZED (
         SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.status, d.attempt, d.budget_start, d.unknowns,
                d.lease_token, d.first_attempt_at, d.next_attempt_at,
-               for_attempts[array_position(wanted, d.id)] AS for_attempt
+               CASE WHEN same THEN for_attempts[1] ELSE for_attempts[array_position(wanted, d.id)] END AS for_attempt
         FROM carillon.deliveries d
         WHERE d.id = ANY (wanted) AND d.id BETWEEN lowest AND highest
         ORDER BY d.id
@@ -91,7 +98,8 @@ BEGIN
             carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
     ), leased AS (
         UPDATE carillon.deliveries d
-        SET status = 'sending', reason = NULL, attempt = for_attempts[array_position(wanted, d.id)],
+        SET status = 'sending', reason = NULL,
+            attempt = CASE WHEN same THEN for_attempts[1] ELSE for_attempts[array_position(wanted, d.id)] END,
             lease_token = new_token, first_attempt_at = coalesce(d.first_attempt_at, now()), updated_at = now()
         WHERE d.id = ANY (ARRAY(SELECT j.id FROM judged j WHERE j.verdict = 'leased'))
           AND d.id BETWEEN lowest AND highest
@@ -125,6 +133,7 @@ END $$;
 -- Write down how attempts ended. Returns those of the given deliveries for which a message must be published, a retry or
 -- a dead letter: settled now, or by an earlier call with the same token whose commit the worker did not learn of.
 -- Nothing is left to do for the others, and for those that somebody else has leased meanwhile.
+-- An array of one value stands for that value for all; `event_types` matter for dead letters only.
 -- `spared` is 1 for an attempt that does not count towards the limit of attempts: the provider was down for all.
 CREATE FUNCTION carillon.settle(
     ids uuid[], tokens bigint[], new_statuses text[], reasons text[], hold_reasons text[],
@@ -139,6 +148,7 @@ SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     first_event uuid := carillon.event_bound(lowest, '0');
     last_event uuid := carillon.event_bound(highest, 'f');
+    many integer := cardinality(ids);
     stopped uuid[];
 BEGIN
     IF new_statuses && ARRAY['retrying', 'held'] THEN
@@ -152,8 +162,13 @@ BEGIN
     WITH ended AS (
         SELECT *, CASE WHEN s.new_status IN ('retrying', 'held') AND s.id = ANY (stopped) THEN 'cancelled'
                        ELSE s.new_status END AS final
-        FROM unnest(ids, tokens, new_statuses, reasons, hold_reasons, delays, provider_ids, outcomes, codes,
-                             errors, stacks, started_ago, took, event_types, provider_names, spared)
+        FROM unnest(
+                ids, carillon.for_all(tokens, many), carillon.for_all(new_statuses, many),
+                carillon.for_all(reasons, many), carillon.for_all(hold_reasons, many), carillon.for_all(delays, many),
+                carillon.for_all(provider_ids, many), carillon.for_all(outcomes, many), carillon.for_all(codes, many),
+                carillon.for_all(errors, many), carillon.for_all(stacks, many), carillon.for_all(started_ago, many),
+                carillon.for_all(took, many), carillon.for_all(event_types, many),
+                carillon.for_all(provider_names, many), carillon.for_all(spared, many))
             AS s(id, token, new_status, reason, hold_reason, delay, provider_id, outcome, code, error, stack,
                  started_ago, took, event_type, provider, spared)
     ), changed AS (
@@ -209,7 +224,7 @@ BEGIN
     IF new_statuses && ARRAY['retrying', 'dead'] THEN
         RETURN QUERY
         SELECT d.id, d.status
-        FROM unnest(ids, tokens) AS s(id, token)
+        FROM unnest(ids, carillon.for_all(tokens, many)) AS s(id, token)
         JOIN carillon.deliveries d ON d.id = s.id AND d.lease_token = s.token
         WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status IN ('retrying', 'dead');
     END IF;

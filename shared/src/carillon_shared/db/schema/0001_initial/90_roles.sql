@@ -117,7 +117,7 @@ BEGIN
         EXECUTE format('GRANT EXECUTE ON FUNCTION
             carillon.work_verdict(carillon.delivery_status, smallint, smallint, timestamptz, timestamptz, timestamptz,
                 carillon.reason),
-            carillon.event_bound(uuid, text),
+            carillon.event_bound(uuid, text), carillon.for_all(anyarray, integer),
             carillon.settle(uuid[], bigint[], text[], text[], text[], double precision[], text[], text[], text[], text[],
                 text[], double precision[], double precision[], text[], text[], smallint[], uuid, uuid, bigint[]),
             carillon.lease(uuid[], smallint[], uuid, uuid, bigint, text, double precision),
