@@ -58,7 +58,7 @@ async def _under_way(platform: Platform, pool: Pool, tenants: Sequence[int]) -> 
     ) as error:
         return [f"cannot look: {error!r}"]
     waiting = [f"queue {name} holds {depth}" for name, depth in depths.items() if depth]
-    return waiting or await _unacked(platform)
+    return waiting or await unacked(platform)
 
 
 async def queue_depths(broker_url: str, names: Sequence[str]) -> dict[str, int]:
@@ -70,7 +70,7 @@ async def queue_depths(broker_url: str, names: Sequence[str]) -> dict[str, int]:
     return {queue.name: queue.declaration_result.message_count or 0 for queue in found}
 
 
-async def _unacked(platform: Platform) -> list[str]:
+async def unacked(platform: Platform) -> list[str]:
     """Return which queues have messages that a consumer holds; the management API tells it seconds late."""
     if platform.management_url is None:
         return []

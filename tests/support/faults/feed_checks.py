@@ -1,10 +1,15 @@
-"""Feeds without gaps, and counters that are what counting gives."""
+"""Feeds without gaps, counters that are what counting gives, and streams that showed everything once."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from support.faults.evidence import Evidence, Record
+from support.faults.listener import FeedListener
 from support.faults.report import Violation
+from support.waiting import eventually
 
+# A stream finds what it was not told of within half a minute.
+_CATCH_UP_SECONDS = 45.0
 _MARKS = ("seen_at", "read_at", "archived_at", "snoozed_until", "deleted_at")
 _SHOWN = 5
 
@@ -53,3 +58,34 @@ def _counters(feed: Record, items: Sequence[Record]) -> Iterator[Violation]:
             yield Violation(
                 "I9", str(feed["person"]), f"{counter} is {feed[counter]} where the items say {counted}"
             )
+
+
+async def listeners_saw_feeds(evidence: Evidence, listeners: Sequence[FeedListener]) -> list[Violation]:
+    """I9: whoever listened, with whatever interruptions, has seen each item once and in order."""
+    feeds = {(feed["tenant_id"], feed["person"]): feed for feed in evidence.tables["feeds"]}
+    found = []
+    for listener in listeners:
+        feed = feeds.get((listener.tenant.id, listener.person))
+        await _caught_up(listener, feed["seq"] if feed else 0)
+        items = [
+            item["id"]
+            for item in evidence.tables["feed_items"]
+            if feed and (item["tenant_id"], item["subscriber"]) == (feed["tenant_id"], feed["subscriber"])
+        ]
+        found += [Violation("I9", listener.person, f"stream: {fault}") for fault in listener.faults]
+        # A feed read anew is in the order of accepting, not in that of its numbers.
+        seen, there = (sorted(listener.items), sorted(items)) if listener.resets else (listener.items, items)
+        if seen != there:
+            text = f"stream showed {len(seen)} items, the feed has {len(there)}"
+            found.append(Violation("I9", listener.person, text))
+    return found
+
+
+async def _caught_up(listener: FeedListener, seq: int) -> None:
+    """Wait until a listener is where its feed is; when it never gets there, the comparison says so."""
+
+    async def look() -> bool:
+        return listener.last is not None and listener.last >= seq
+
+    with suppress(AssertionError):
+        await eventually(look, seconds=_CATCH_UP_SECONDS, what=f"a stream at {seq}")

@@ -14,8 +14,9 @@ from support.faults.account_checks import accounts_add_up, retries_follow_policy
 from support.faults.delivery_checks import no_dishonest_doubles, nothing_lost, nothing_unexpected
 from support.faults.drained import left_over
 from support.faults.evidence import Evidence, gather_evidence
-from support.faults.feed_checks import feeds_have_no_gaps
+from support.faults.feed_checks import feeds_have_no_gaps, listeners_saw_feeds
 from support.faults.ledger import Ledger
+from support.faults.listener import FeedListener
 from support.faults.report import Report, Violation
 from support.platform import Platform
 
@@ -29,7 +30,9 @@ CHECKS: Sequence[Callable[[Evidence], Iterable[Violation]]] = (
 )
 
 
-async def check(platform: Platform, *ledgers: Ledger, seconds: float = 60.0) -> Report:
+async def check(
+    platform: Platform, *ledgers: Ledger, seconds: float = 60.0, listeners: Sequence[FeedListener] = ()
+) -> Report:
     """Wait until nothing is under way, for so long at most, then compare everything.
 
     Traffic must have ended and every service must run, or what is open would rightly stay open (I10).
@@ -45,6 +48,7 @@ async def check(platform: Platform, *ledgers: Ledger, seconds: float = 60.0) -> 
     ]
     violations += [Violation("I10", text, f"not at rest after {seconds:g} s") for text in still]
     violations += [found for judge in CHECKS for found in judge(evidence)]
+    violations += await listeners_saw_feeds(evidence, listeners)
     return Report(violations, _summary(evidence))
 
 

@@ -9,7 +9,7 @@ from support.faults.ledger import Pair
 from support.tenant import Tenant
 
 _EVERY_CHANNEL = ("email", "inapp", "whatsapp")
-_QUICK = {"strategy": "fixed", "initial": "1s", "jitter": 0.1, "max_attempts": 12}
+_QUICK = {"strategy": "fixed", "initial": "2s", "jitter": 0.1, "max_attempts": 12}
 _RETRY = {"email": _QUICK, "whatsapp": _QUICK}
 
 TYPES: dict[str, dict[str, Any]] = {
