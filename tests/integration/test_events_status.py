@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from carillon_dispatcher.sweepers.cancellations import Cancellations
 from carillon_shared.db.pool import Pool
 from carillon_shared.domain.channels import Channel
 from support.events_api import Api, Producer, make_producer, open_api, pointers
@@ -271,8 +272,10 @@ async def test_reading_and_cancelling_need_their_scopes(api: Api, owner: Pool, p
 async def test_cancelling_stops_an_event_before_it_is_planned(producer: Producer, owner: Pool) -> None:
     event = (await producer.post(_EVENT)).json()["id"]
     response = await producer.call("DELETE", f"/v1/events/{event}")
-    assert response.json() == {"stopped": 0, "already_sent": 0, "in_flight": 0, "unplanned": 1}
+    assert response.json() == {"stopped": 0, "already_sent": 0, "in_flight": 0, "unplanned": 2}
     shown = (await producer.get(f"/v1/events/{event}")).json()
+    assert shown["cancellation"] == response.json()
+    assert len(shown["channels"]) == 2
     assert shown["status"] == "cancelled"
     assert shown["cancelled_at"]
     assert await owner.fetchval("SELECT owed_at FROM carillon.events WHERE id = $1", UUID(event)) is None
@@ -310,12 +313,34 @@ async def test_cancelling_stops_what_has_not_left_and_counts_the_rest(
 async def test_cancelling_goes_through_a_large_audience_piece_by_piece(
     producer: Producer, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("carillon_api.events.storage._CANCEL_BATCH", 4)
+    monkeypatch.setattr("carillon_api.events.storage.CANCEL_BATCH", 4)
     event = await world.add_event()
     await world.add_people(25, start=100)
     await world.add_deliveries(event, world.people, Channel.EMAIL)
     response = await producer.call("DELETE", f"/v1/events/{event}")
     assert response.json()["stopped"] == 31
+
+
+async def test_a_dispatcher_goes_on_where_the_request_left_off(
+    producer: Producer, world: World, migrated: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("carillon_api.events.storage.CANCEL_BATCH", 4)
+    monkeypatch.setattr("carillon_api.events.routes._MOST_AT_ONCE", 8)
+    event = await world.add_event()
+    await world.add_people(25, start=100)
+    await world.add_deliveries(event, world.people, Channel.EMAIL)
+    response = await producer.call("DELETE", f"/v1/events/{event}")
+    assert response.json()["stopped"] == 31
+    assert (await world.statuses(event))["queued"] == 31 - 12
+    dispatcher = await migrated.pool("carillon_dispatcher", max_size=1)
+    cancellations = Cancellations(dispatcher)
+    assert await cancellations.sweep() == 0  # the request may still be at it
+    await world.pool.execute("UPDATE carillon.cancellations SET next_at = now()")
+    while await cancellations.sweep():
+        pass
+    await dispatcher.close()
+    assert await world.statuses(event) == {"cancelled": 31}
+    assert await world.pool.fetchval("SELECT count(*) FROM carillon.cancellations") == 0
 
 
 async def test_an_event_that_is_over_stays_as_it_is(producer: Producer, world: World, owner: Pool) -> None:

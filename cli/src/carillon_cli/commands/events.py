@@ -7,11 +7,13 @@ import typer
 from carillon_cli.api import Api, segment
 from carillon_cli.calling import with_api
 from carillon_cli.commands.deliveries import COLUMNS, row_of
+from carillon_cli.commands.operating import confirm
 from carillon_cli.output import JsonFlag, print_fields, print_json, print_line, print_rows
 
 app = typer.Typer(help="What became of events.", no_args_is_help=True)
 
 _MOST = 50
+_COUNTS = ("stopped", "already_sent", "in_flight", "unplanned")
 
 
 @app.callback()
@@ -51,3 +53,18 @@ def _print_event(event: dict[str, Any]) -> None:
     by_status = ", ".join(f"{count} {status}" for status, count in sorted(progress["by_status"].items()))
     fields["progress"] = f"{progress['percent']:g} % of {progress['total']}: {by_status}"
     print_fields(fields)
+
+
+@app.command()
+def cancel(
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="The id that sending answered with.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Cancel an event: what has not left yet will not be sent. Shows exactly how many had left."""
+    confirm(f"Cancel event {event}?", yes=yes)
+    found = with_api(lambda api: api.call("DELETE", f"/v1/events/{segment(event)}"))
+    if as_json:
+        print_json(found)
+    else:
+        print_rows(("stopped", "already sent", "in flight", "unplanned"), [[found[name] for name in _COUNTS]])

@@ -45,7 +45,7 @@ def operate(  # noqa: PLR0913 - the options of two commands
         if not preview["matched"]:
             raise NothingMatchedError("No dead letter matches.")
         return
-    _confirm(verb, preview, yes=yes)
+    confirm(f"{verb.capitalize()} {preview['acted']} of {preview['matched']} dead letters?", yes=yes)
     asked = body | {"reason": why} | ({"rate_per_second": rate} if rate else {})
     print_outcome(with_api(lambda api: _carry_out(api, verb, asked)), as_json=as_json)
 
@@ -84,8 +84,8 @@ async def watch(api: Api, operation: str) -> dict[str, Any]:
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _confirm(verb: str, preview: dict[str, Any], *, yes: bool) -> None:
-    question = f"{verb.capitalize()} {preview['acted']} of {preview['matched']} dead letters?"
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone. Raises `WrongUseError` where nobody can answer."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -39,18 +39,21 @@ class Event(BaseModel):
     cancelled_at: datetime | None
 
 
+class Cancelled(BaseModel):
+    """What cancelling an event came to. With what was skipped or has failed, it adds up to the audience."""
+
+    stopped: int = Field(description="Deliveries that will not be sent.")
+    already_sent: int = Field(description="Deliveries that had left before.")
+    in_flight: int = Field(
+        description="Deliveries that are with a provider now; `GET` shows how they end: sent, or stopped."
+    )
+    unplanned: int = Field(description="Deliveries, people by channels, that were never planned.")
+
+
 class EventDetail(Event):
     """An event with its payload and its progress."""
 
     data: dict[str, Any]
     plan_error: str | None = Field(description="Why planning its audience has failed so far, if it has.")
     progress: Progress
-
-
-class Cancelled(BaseModel):
-    """What cancelling an event came to."""
-
-    stopped: int = Field(description="Deliveries that will not be sent.")
-    already_sent: int = Field(description="Deliveries that had left before.")
-    in_flight: int = Field(description="Deliveries that are with a provider now; `GET` shows how they end.")
-    unplanned: int = Field(description="Ranges of the audience that will never be planned.")
+    cancellation: Cancelled | None = Field(description="What cancelling has come to, when it was cancelled.")

@@ -29,10 +29,20 @@ _COUNT = """
 SELECT status::text, count(*) AS count FROM carillon.deliveries
 WHERE id BETWEEN $1 AND $2 AND event_id = $3 GROUP BY status
 """
-_CANCEL_BATCH = 5_000
+_OLDER_ENDED = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8"
+CANCEL_BATCH = 5_000
+"""Deliveries stopped by one statement."""
+
 _AT_REST = FINAL_STATUSES | {DeliveryStatus.DEAD}
 _SENT = (DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ)
 _IN_FLIGHT = (DeliveryStatus.SENDING, DeliveryStatus.UNKNOWN)
+# Those that are not flipped yet: every stage asks whether the event is cancelled before it sends.
+_STOPPED = (
+    DeliveryStatus.CANCELLED,
+    DeliveryStatus.HELD,
+    DeliveryStatus.QUEUED,
+    DeliveryStatus.RETRYING,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,8 @@ async def list_events(
 async def get_event(connection: Connection, *, tenant_id: int, event_id: UUID) -> EventDetail | None:
     """Return one event with its progress; None when the tenant has none of that id."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS}, data, plan_error FROM carillon.events WHERE id = $1 AND tenant_id = $2",
+        f"""SELECT {_COLUMNS}, data, plan_error, unplanned
+        FROM carillon.events WHERE id = $1 AND tenant_id = $2""",
         event_id,
         tenant_id,
     )
@@ -67,7 +78,9 @@ async def get_event(connection: Connection, *, tenant_id: int, event_id: UUID) -
         return None
     counts = await _counts(connection, event_id)
     progress = progress_of(counts, completed=row["status"] == EventStatus.COMPLETED)
-    return EventDetail.model_validate({**dict(row), "progress": progress})
+    is_cancelled = row["status"] == EventStatus.CANCELLED
+    cancellation = cancellation_of(counts, unplanned=row["unplanned"] or 0) if is_cancelled else None
+    return EventDetail.model_validate({**dict(row), "progress": progress, "cancellation": cancellation})
 
 
 def progress_of(counts: dict[DeliveryStatus, int], *, completed: bool) -> Progress:
@@ -80,14 +93,20 @@ def progress_of(counts: dict[DeliveryStatus, int], *, completed: bool) -> Progre
     return Progress(total=total, by_status=counts, percent=percent)
 
 
-async def mark_cancelled(connection: Connection, *, tenant_id: int, event_id: UUID) -> int | None:
+async def mark_cancelled(connection: Connection, *, tenant_id: int, event_id: UUID) -> str | None:
     """Cancel the event itself; what is planned or leased from then on is not sent.
 
-    Returns how many ranges of its audience are not planned; None when the tenant has no such event.
+    Returns this transaction, for `older_ended`; None when the tenant has no such event.
     """
     row = await connection.fetchrow("SELECT * FROM carillon.cancel_event($1, $2)", tenant_id, event_id)
-    unplanned: int | None = row["unplanned"] if row else None
-    return unplanned
+    transaction: str | None = row["transaction"] if row else None
+    return transaction
+
+
+async def older_ended(connection: Connection, transaction: str) -> bool:
+    """Return whether all that wrote when this transaction began is over: it may not have seen it."""
+    ended: bool = await connection.fetchval(_OLDER_ENDED, transaction)
+    return ended
 
 
 async def stop_deliveries(
@@ -95,16 +114,21 @@ async def stop_deliveries(
 ) -> UUID | None:
     """Stop what has not begun among the event's next few thousand deliveries; returns where to go on."""
     last: UUID | None = await connection.fetchval(
-        "SELECT carillon.cancel_deliveries($1, $2, $3, $4)", tenant_id, event_id, after, _CANCEL_BATCH
+        "SELECT carillon.cancel_deliveries($1, $2, $3, $4)", tenant_id, event_id, after, CANCEL_BATCH
     )
     return last
 
 
-async def cancelled(connection: Connection, *, event_id: UUID, unplanned: int) -> Cancelled:
-    """Return what cancelling came to so far."""
-    counts = await _counts(connection, event_id)
+async def cancelled(connection: Connection, *, tenant_id: int, event_id: UUID) -> Cancelled:
+    """Return what cancelling has come to so far."""
+    unplanned = await connection.fetchval("SELECT carillon.count_unplanned($1, $2)", tenant_id, event_id)
+    return cancellation_of(await _counts(connection, event_id), unplanned=unplanned)
+
+
+def cancellation_of(counts: dict[DeliveryStatus, int], *, unplanned: int) -> Cancelled:
+    """Return what cancelling has come to for an event with so many deliveries in each state."""
     return Cancelled(
-        stopped=counts.get(DeliveryStatus.CANCELLED, 0),
+        stopped=sum(counts.get(status, 0) for status in _STOPPED),
         already_sent=sum(counts.get(status, 0) for status in _SENT),
         in_flight=sum(counts.get(status, 0) for status in _IN_FLIGHT),
         unplanned=unplanned,

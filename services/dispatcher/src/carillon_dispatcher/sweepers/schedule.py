@@ -5,6 +5,7 @@ from carillon_shared.db.pool import Pool
 
 from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.settings import DispatcherSettings
+from carillon_dispatcher.sweepers.cancellations import Cancellations
 from carillon_dispatcher.sweepers.completion import Completion
 from carillon_dispatcher.sweepers.dead_queues import DeadQueues
 from carillon_dispatcher.sweepers.due import DueDeliveries, after_overdue, after_unknown
@@ -42,6 +43,7 @@ def sweeps(
         Sweep("relay", settings.dispatcher_relay_interval, relay.relay, settings.dispatcher_relay_batch),
         Sweep("holds", settings.dispatcher_hold_interval, holds.release, _BATCH),
         Sweep("completion", settings.dispatcher_completion_interval, completion.sweep, _EVENT_PAGE),
+        Sweep("cancellations", settings.dispatcher_operation_interval, Cancellations(pool).sweep, 1),
         Sweep("operations", settings.dispatcher_operation_interval, operations.work, 1),
         Sweep("dead-queues", settings.dispatcher_operation_interval, dead_queues.sweep, 1),
         *_rescues(settings, pool, publisher),

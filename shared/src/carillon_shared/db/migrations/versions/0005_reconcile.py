@@ -16,4 +16,14 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove them."""
+    """Remove them, and with them every reconciliation. Dead letters stay as they are."""
+    op.execute("REVOKE SELECT, DELETE ON carillon.poison_messages FROM carillon_api")
+    op.execute("DROP FUNCTION carillon.note_moved, carillon.take_moved, carillon.owe_again")
+    op.execute("DROP TABLE carillon.moved_dead_letters")
+    op.execute("DELETE FROM carillon.operations WHERE kind = 'reconcile'")
+    op.execute(
+        "ALTER TABLE carillon.operations DROP CONSTRAINT operations_kind_check, "
+        "ADD CONSTRAINT operations_kind_check CHECK (kind IN ('replay', 'discard')), "
+        "DROP COLUMN dry_run, DROP COLUMN report"
+    )
+    op.execute("ALTER TABLE carillon.dead_letters DROP COLUMN copy_seen_at")

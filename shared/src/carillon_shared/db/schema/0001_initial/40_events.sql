@@ -39,6 +39,8 @@ CREATE TABLE carillon.events (
     published_at   timestamptz,
     plan_attempts  smallint NOT NULL DEFAULT 0,
     plan_error     text,
+    plan_deaths    smallint NOT NULL DEFAULT 0,           -- how often the broker gave up planning it
+    unplanned      bigint,                                -- deliveries that cancelling kept from being planned
     traceparent    text,
     PRIMARY KEY (id),
     CHECK (status <> 'cancelled' OR cancelled_at IS NOT NULL)
@@ -46,6 +48,15 @@ CREATE TABLE carillon.events (
 CREATE INDEX events_owed ON carillon.events (owed_at) WHERE owed_at IS NOT NULL;
 CREATE INDEX events_open ON carillon.events (id) WHERE status IN ('dispatching', 'dispatched');
 CREATE INDEX events_of_tenant ON carillon.events (tenant_id, id);
+
+-- Cancelled events whose deliveries are still being stopped, and how far that is.
+CREATE TABLE carillon.cancellations (
+    event_id   uuid PRIMARY KEY,
+    tenant_id  integer NOT NULL,
+    last_seen  uuid,
+    next_at    timestamptz NOT NULL DEFAULT now() + interval '5 seconds'  -- whoever is at it, has that long for each step
+);
+CREATE INDEX cancellations_due ON carillon.cancellations (next_at);
 
 CREATE TABLE carillon.fanout_ranges (
     event_id      uuid NOT NULL,

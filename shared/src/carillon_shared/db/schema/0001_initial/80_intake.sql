@@ -130,8 +130,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Stop an event for good; nothing that is planned, leased or released after this commits is sent. Waits for planning
--- that is under way. Null: there is no such event. `unplanned` counts the audience ranges that no longer come to be.
-CREATE FUNCTION carillon.cancel_event(tenant integer, event uuid, OUT status carillon.event_status, OUT unplanned integer)
+-- that is under way. Null: there is no such event. `transaction` is newer than all that could still send something.
+CREATE FUNCTION carillon.cancel_event(tenant integer, event uuid, OUT status carillon.event_status, OUT transaction text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -145,13 +145,39 @@ BEGIN
         UPDATE carillon.events e SET status = 'cancelled', cancelled_at = clock_timestamp(), owed_at = NULL
         WHERE e.id = event;
         found.status := 'cancelled';
+        INSERT INTO carillon.cancellations (event_id, tenant_id) VALUES (event, tenant);
     END IF;
     cancel_event.status := found.status;
-    cancel_event.unplanned := CASE
-        WHEN found.ranges IS NOT NULL THEN
-            (SELECT count(*) FROM carillon.fanout_ranges r WHERE r.event_id = event AND r.planned_at IS NULL)
-        WHEN found.planned_at IS NULL THEN 1
-        ELSE 0 END;
+    cancel_event.transaction := pg_current_xact_id()::text;
+END $$;
+
+-- Then count what planning has left out, once: nothing is planned any more. In deliveries, that is people by channels.
+CREATE FUNCTION carillon.count_unplanned(tenant integer, event uuid) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found carillon.events;
+    people bigint;
+BEGIN
+    SELECT e.* INTO found FROM carillon.events e WHERE e.id = event AND e.tenant_id = tenant;
+    IF found.status <> 'cancelled' THEN
+        RETURN 0;
+    ELSIF found.unplanned IS NOT NULL THEN
+        RETURN found.unplanned;
+    END IF;
+    IF found.planned_at IS NOT NULL THEN
+        people := 0;
+    ELSIF found.ranges IS NULL THEN
+        people := (SELECT count(*) FROM carillon.audience_numbers(tenant, found.audience, 0, 4294967295))
+                + (SELECT count(DISTINCT u.id) FROM carillon.texts_of(found.audience->'users') AS u(id)
+                   WHERE NOT EXISTS (SELECT FROM carillon.subscribers s WHERE s.tenant_id = tenant AND s.id = u.id));
+    ELSE
+        people := (SELECT count(*) FROM carillon.fanout_ranges r
+                   CROSS JOIN LATERAL carillon.audience_numbers(tenant, found.audience, r.lo, r.hi)
+                   WHERE r.event_id = event AND r.planned_at IS NULL);
+    END IF;
+    UPDATE carillon.events e SET unplanned = people * cardinality(e.channels)
+    WHERE e.id = event AND e.unplanned IS NULL;
+    RETURN people * cardinality(found.channels);
 END $$;
 
 -- Then, in a transaction of its own: stop what has not begun among the event's next `batch` deliveries after `last_seen`
@@ -164,6 +190,7 @@ DECLARE
 BEGIN
     IF NOT EXISTS (SELECT FROM carillon.events e
                    WHERE e.id = event AND e.tenant_id = tenant AND e.status = 'cancelled') THEN
+        DELETE FROM carillon.cancellations c WHERE c.event_id = event AND c.tenant_id = tenant;
         RETURN NULL;
     END IF;
     highest := (
@@ -183,6 +210,12 @@ BEGIN
         RETURNING d.id
     )
     DELETE FROM carillon.due u USING stopped s WHERE u.delivery_id = s.id;
+    IF highest IS NULL THEN
+        DELETE FROM carillon.cancellations c WHERE c.event_id = event;
+    ELSE
+        UPDATE carillon.cancellations c SET last_seen = highest, next_at = now() + interval '5 seconds'
+        WHERE c.event_id = event;
+    END IF;
     RETURN highest;
 END $$;
 

@@ -33,7 +33,9 @@ GRANT SELECT, INSERT, DELETE ON carillon.event_keys TO carillon_intake;
 GRANT SELECT, INSERT, UPDATE ON carillon.events, carillon.limit_slots, carillon.stream_tickets TO carillon_intake;
 GRANT SELECT, UPDATE ON carillon.deliveries TO carillon_intake;
 GRANT SELECT, DELETE ON carillon.due TO carillon_intake;
-GRANT SELECT ON carillon.fanout_ranges TO carillon_intake;
+GRANT SELECT ON carillon.fanout_ranges, carillon.memberships TO carillon_intake;
+GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.cancellations TO carillon_intake;
+GRANT SELECT, UPDATE ON carillon.cancellations TO carillon_dispatcher;
 
 -- The API: one tenant at a time, and nothing that decides a delivery.
 GRANT SELECT ON carillon.tenants, carillon.events, carillon.deliveries, carillon.attempts, carillon.dead_letters,
@@ -137,7 +139,8 @@ BEGIN
         SELECT p.oid::regprocedure FROM pg_proc p
         WHERE p.pronamespace = 'carillon'::regnamespace
           AND p.proname IN ('take_intake_slots', 'accept_events', 'mark_published', 'find_api_key', 'find_tenant',
-                            'origin_is_listed', 'redeem_stream_ticket', 'cancel_event', 'cancel_deliveries')
+                            'origin_is_listed', 'redeem_stream_ticket', 'cancel_event', 'count_unplanned',
+                            'cancel_deliveries')
     LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO carillon_intake', signature);
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', signature);
@@ -145,3 +148,6 @@ BEGIN
     END LOOP;
 END $$;
 REVOKE CREATE ON SCHEMA carillon FROM carillon_intake;
+GRANT EXECUTE ON FUNCTION carillon.texts_of(jsonb), carillon.audience_numbers(integer, jsonb, bigint, bigint)
+    TO carillon_intake;
+GRANT EXECUTE ON FUNCTION carillon.cancel_deliveries(integer, uuid, uuid, integer) TO carillon_dispatcher;
