@@ -15,6 +15,9 @@ from carillon_local.postgres import PostgresServer
 from carillon_local.rabbitmq import RabbitmqServer
 from carillon_shared.broker.declare import declare
 from support import migrated as migrated_databases
+from support.faults import database_ground as database_grounds
+from support.faults.database_ground import DatabaseGround
+from support.local_servers import LocalServers
 from support.platform import Platform, running_platform
 from support.services import PostgresService, RabbitmqService
 
@@ -82,3 +85,21 @@ async def shared_ground(
         yield platform
     rabbitmq.delete_vhost(vhost)
     await migrated_databases.drop(database)
+
+
+@pytest.fixture(scope="module")
+async def database_ground(
+    rabbitmq: RabbitmqService, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[DatabaseGround]:
+    """Everything running, for all tests of a file, on a PostgreSQL that they may break."""
+    servers = LocalServers(say=lambda _: None)
+    # A few hundred people are a large audience here: planning is then many transactions.
+    extra = deepcopy(QUICK)
+    extra["dispatcher"]["CARILLON_DISPATCHER_RANGE_SIZE"] = "20"
+    try:
+        async with database_grounds.database_ground(
+            rabbitmq, tmp_path_factory.mktemp("database-ground"), servers=servers, extra=extra
+        ) as ground:
+            yield ground
+    finally:
+        servers.close()

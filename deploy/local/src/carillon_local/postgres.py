@@ -121,13 +121,24 @@ class PostgresServer:
         self.begin()
         self.wait_ready()
 
-    def stop(self) -> None:
-        """Stop it cleanly; sessions that are open are ended."""
-        self.process.stop()
+    def stop(self, *, at_once: bool = False) -> None:
+        """Stop it; sessions that are open are ended.
+
+        With `at_once` nothing is written any more, and the next start has to recover ("immediate").
+        """
+        self.process.stop(number=signal.SIGQUIT if at_once else None)
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""
         self.process.kill()
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nothing answers."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.resume()
 
     def is_ready(self) -> bool:
         """Tell whether it asks a new session for its password, which it does only when start-up is over."""

@@ -116,13 +116,16 @@ class ServerProcess:
                 raise LocalError(f"{self.name} was not ready after {seconds:.0f} s\n{last_lines(self.log)}")
             time.sleep(_POLL_SECONDS)
 
-    def stop(self, *, seconds: float = 30) -> None:
-        """Ask it to end and wait; kill it with everything below it when it does not end in time."""
+    def stop(self, *, seconds: float = 30, number: signal.Signals | None = None) -> None:
+        """Ask it to end and wait; kill it with everything below it when it does not end in time.
+
+        `number` asks in another way than the command's own stop signal.
+        """
         if self._process is None:
             return
         if self.running:
             self._process.send_signal(signal.SIGCONT)  # a paused process would never see the request
-            self._process.send_signal(self.command.stop_signal)
+            self._process.send_signal(number or self.command.stop_signal)
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:

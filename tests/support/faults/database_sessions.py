@@ -1,0 +1,62 @@
+"""What the services' connections to the database look like, from both ends."""
+
+from collections import Counter
+from pathlib import Path
+
+from carillon_shared.db.pool import Pool
+from support.faults.database_ground import USERS, DatabaseGround
+from support.waiting import eventually
+
+LIMITS = {"api": 10} | {name: 6 for name in USERS if name != "api"}
+"""Most connections of each service, as its settings have them."""
+
+_SESSIONS = """
+    SELECT application_name, count(*) AS n, count(*) FILTER (WHERE state LIKE 'idle in transaction%') AS open
+    FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1
+"""
+_ESTABLISHED = "01"  # proc(5), /proc/net/tcp
+
+
+async def sessions(pool: Pool) -> Counter[str]:
+    """Return how many sessions each service has at the server."""
+    names = {user: name for name, user in USERS.items()}
+    found = {row["application_name"]: row["n"] for row in await pool.fetch(_SESSIONS)}
+    return Counter({names[user]: n for user, n in found.items() if user in names})
+
+
+def sockets_to(pid: int, port: int) -> int:
+    """Return how many open TCP connections a process has to a port of this machine (Linux)."""
+    inodes = {
+        line.split()[9]
+        for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == _ESTABLISHED and int(line.split()[2].rpartition(":")[2], 16) == port
+    }
+    found = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except FileNotFoundError:  # closed between two looks
+            continue
+        found += target.startswith("socket:[") and target[8:-1] in inodes
+    return found
+
+
+async def assert_no_leaks(ground: DatabaseGround) -> None:
+    """Wait until each service has as many connections as the server has sessions of it, within its limit."""
+    pool = await ground.platform.database.pool(max_size=1)
+
+    async def look() -> bool:
+        at_server = await sessions(pool)
+        rows = await pool.fetch(_SESSIONS)
+        here = {name: sockets_to(ground.platform.processes[name].pid, ground.proxy.port) for name in USERS}
+        seen.update(server=dict(at_server), here=here)
+        fits = all(here[name] == at_server[name] <= LIMITS[name] for name in USERS)
+        return fits and not any(row["open"] for row in rows)
+
+    seen: dict[str, object] = {}
+    try:
+        await eventually(look, seconds=30, what="connections to be as many at both ends")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {seen}") from None
+    finally:
+        await pool.close()
