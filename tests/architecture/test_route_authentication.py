@@ -1,5 +1,7 @@
 """Nobody gets anything from the API without a credential, but for what is listed here."""
 
+import hashlib
+import hmac
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 from carillon_api.app import ROUTERS, make_app
 from carillon_shared.domain.channels import Channel
 from fastapi import FastAPI
+from pydantic import SecretStr
 from starlette.routing import BaseRoute, Route
 
 PUBLIC = {
@@ -23,6 +26,13 @@ PUBLIC = {
     "/metrics",
 }
 """Pages, descriptions and probes: the same for everybody, and nothing of any tenant."""
+
+BY_SIGNATURE = {
+    ("POST", "/v1/receipts/whatsapp/{tenant}"): 401,
+    ("GET", "/v1/receipts/whatsapp/{tenant}"): 403,
+}
+"""Routes of providers, which have no key of ours, and what they answer to somebody who is none: the body is
+signed with a secret that we share, or the query carries a token that we gave."""
 
 CREDENTIALS = {
     "none": None,
@@ -55,12 +65,17 @@ class _Nobody:
 def _app() -> FastAPI:
     """Return the application with nothing behind it but the parts that look at credentials."""
     app = make_app()
-    app.state.services = SimpleNamespace(api_keys=_Nobody(), subscriber_tokens=_Nobody())
+    settings = SimpleNamespace(
+        api_whatsapp_app_secret=SecretStr("app secret"), api_whatsapp_verify_token=SecretStr("verify token")
+    )
+    app.state.services = SimpleNamespace(api_keys=_Nobody(), subscriber_tokens=_Nobody(), settings=settings)
     return app
 
 
 ROUTES = sorted(set(_routes(make_app().routes)))
-PRIVATE = [(method, path) for method, path in ROUTES if path not in PUBLIC]
+PRIVATE = [
+    (method, path) for method, path in ROUTES if path not in PUBLIC and (method, path) not in BY_SIGNATURE
+]
 
 
 def test_every_route_is_seen_here() -> None:
@@ -68,7 +83,8 @@ def test_every_route_is_seen_here() -> None:
         (method.upper(), path) for path, item in make_app().openapi()["paths"].items() for method in item
     }
     assert described - set(ROUTES) == set()
-    assert len(PRIVATE) >= sum(len(router.routes) for router in ROUTERS) - len(PUBLIC)
+    assert set(BY_SIGNATURE) <= set(ROUTES)
+    assert len(PRIVATE) >= sum(len(router.routes) for router in ROUTERS) - len(PUBLIC) - len(BY_SIGNATURE)
 
 
 def test_every_public_route_exists_and_only_reads() -> None:
@@ -89,9 +105,46 @@ async def test_every_other_route_answers_401(credential: str | None) -> None:
     assert {route: status for route, status in answered.items() if status != 401} == {}
 
 
+_BODY = b'{"entry": []}'
+
+
+def _signature(body: bytes, secret: str) -> str:
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Hub-Signature-256": ""},
+        {"X-Hub-Signature-256": "sha256="},
+        {"X-Hub-Signature-256": _signature(_BODY, "another secret")},
+        {"X-Hub-Signature-256": _signature(_BODY + b" ", "app secret")},
+        {"X-Hub-Signature-256": _signature(_BODY, "app secret").removeprefix("sha256=")},
+        {"Authorization": "Bearer ck_0000000000000000_secret"},
+        {"X-Hub-Signature-256": "sha256=\u00e9".encode("latin-1")},
+    ],
+)
+@pytest.mark.parametrize("query", ["", "?hub.mode=subscribe&hub.challenge=1&hub.verify_token=wrong"])
+async def test_a_provider_without_the_shared_secret_gets_and_changes_nothing(
+    headers: dict[str, str], query: str
+) -> None:
+    transport = httpx2.ASGITransport(app=_app())  # with nothing behind it that could be read or written
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api.test", headers=headers) as http:
+        for (method, path), status in BY_SIGNATURE.items():
+            response = await http.request(method, _filled(path) + query, content=_BODY)
+            assert response.status_code == status, (method, path)
+            assert response.headers["content-type"] == "application/problem+json"
+
+
 def test_every_described_route_names_its_kind_of_credential() -> None:
     document = make_app().openapi()
-    assert set(document["components"]["securitySchemes"]) == {"ApiKey", "SubscriberToken"}
+    assert set(document["components"]["securitySchemes"]) == {
+        "ApiKey",
+        "SubscriberToken",
+        "WhatsappSignature",
+        "WhatsappVerifyToken",
+    }
     bare = [
         (method, path)
         for path, item in document["paths"].items()

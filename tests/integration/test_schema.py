@@ -7,7 +7,7 @@ import pytest
 from carillon_shared.db.migrate import is_current, migrate
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
-from carillon_shared.domain.states import DeliveryStatus, EventStatus, HoldReason, Reason
+from carillon_shared.domain.states import DeliveryStatus, EventStatus, HoldReason, Reason, ReceiptState
 from carillon_shared.ids import accepted_at, delivery_id, delivery_id_range, parts_of
 from support.migrated import MigratedDatabase
 
@@ -21,6 +21,7 @@ from support.migrated import MigratedDatabase
         ("delivery_status", DeliveryStatus),
         ("hold_reason", HoldReason),
         ("reason", Reason),
+        ("receipt_state", ReceiptState),
     ],
 )
 async def test_every_closed_list_is_the_same_in_both(

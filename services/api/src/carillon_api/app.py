@@ -26,6 +26,7 @@ from carillon_api.pages.routes import router as pages_router
 from carillon_api.parts import open_services
 from carillon_api.preferences.routes import router as preferences_router
 from carillon_api.readiness import readiness
+from carillon_api.receipts.routes import router as receipts_router
 from carillon_api.registry.routes import router as registry_router
 from carillon_api.registry.template_routes import router as templates_router
 from carillon_api.request_log import RequestLog
@@ -53,6 +54,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     operators_router,
     operations_router,
     delivery_commands_router,
+    receipts_router,
     pages_router,
     links_router,
 )

@@ -21,6 +21,7 @@ TAGS = [
     {"name": "Subscribers", "description": "The people who can be addressed, their roles and topics."},
     {"name": "Tenant", "description": "Defaults and origins of the tenant."},
     {"name": "Producer", "description": "Signals to connected clients."},
+    {"name": "Providers", "description": "Where providers report what became of messages."},
     {"name": "Operators", "description": "What waits for a person."},
     {
         "name": "Recipient",

@@ -21,6 +21,7 @@ from carillon_api.intake.group_commit import GroupCommit
 from carillon_api.intake.service import Intake
 from carillon_api.intake.store import PostgresEventStore
 from carillon_api.origins import ListedOrigins
+from carillon_api.receipts.line import ReceiptLine
 from carillon_api.services import Services
 from carillon_api.settings import ApiSettings
 from carillon_api.stream.announcing import Announcer
@@ -50,6 +51,7 @@ async def open_services(
         stack.push_async_callback(services.intake.close)
         await stack.enter_async_context(_running(services.intake.run(), "intake", shutdown))
         stack.push_async_callback(services.intake.drain)
+        await stack.enter_async_context(_running(services.receipts.run(), "receipts", shutdown))
         await _open_streams(stack, services)
         yield services
 
@@ -87,6 +89,7 @@ def _services(
         subscriber_tokens=SubscriberTokens(token_secret, tenants=tenants, clock=clock),
         intake=intake,
         event_types=event_types,
+        receipts=ReceiptLine(pool),
         hub=hub,
         announcer=Announcer(hub, session.publisher),
         listed_origins=ListedOrigins(pool, clock=clock),

@@ -15,6 +15,7 @@ from carillon_api.intake.event_types import EventTypes
 from carillon_api.intake.publishing import Publishes
 from carillon_api.intake.service import Intake
 from carillon_api.origins import ListedOrigins
+from carillon_api.receipts.line import ReceiptLine
 from carillon_api.settings import ApiSettings
 from carillon_api.stream.announcing import Announcer
 from carillon_api.stream.hub import Hub
@@ -35,6 +36,7 @@ class Services:
     subscriber_tokens: SubscriberTokens
     event_types: EventTypes
     intake: Intake
+    receipts: ReceiptLine
     hub: Hub
     announcer: Announcer
     listed_origins: ListedOrigins

@@ -16,6 +16,16 @@ class ApiSettings(ServiceSettings):
     api_key_pepper: SecretStr = Field(
         min_length=32, description="Keys the hashes of API key secrets; at least 32 characters."
     )
+    api_whatsapp_app_secret: SecretStr | None = Field(
+        default=None,
+        min_length=8,
+        description="The Meta app's secret, which signs its webhooks; without it none is taken.",
+    )
+    api_whatsapp_verify_token: SecretStr | None = Field(
+        default=None,
+        min_length=8,
+        description="Given to Meta with the webhook's address, which it then asks for.",
+    )
     api_database_connections: int = Field(default=10, ge=3, le=200, description="Most connections.")
     api_max_waiting_events: int = Field(
         default=20_000, ge=1_000, description="Events that may wait for their commit; beyond: 503."

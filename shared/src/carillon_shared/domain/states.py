@@ -54,6 +54,15 @@ RESTING_STATUSES = FINAL_STATUSES | {DeliveryStatus.DEAD}
 """States in which nothing more happens by itself (promise P2)."""
 
 
+class ReceiptState(StrEnum):
+    """What a provider says later about a message. Each beats those before it, in whatever order they come."""
+
+    SENT = "sent"
+    FAILED = "failed"  # after it was accepted
+    DELIVERED = "delivered"
+    READ = "read"
+
+
 class HoldReason(StrEnum):
     """Why a delivery waits. Waiting is not failing: a hold is no attempt."""
 

@@ -43,6 +43,9 @@ INTAKE_FLUSH_SECONDS = Histogram(
 HTTP_REQUESTS = Counter("carillon_http_requests_total", "Requests answered.", ["route", "method", "status"])
 HTTP_SECONDS = Histogram("carillon_http_seconds", "Duration of one request.", ["route"], buckets=_FAST)
 
+# Receipts
+RECEIPTS = Counter("carillon_receipts_total", "What providers reported later.", ["channel", "result"])
+
 # Broker
 BROKER_CONNECTED = Gauge("carillon_broker_connected", "1 while this connection is up.", ["purpose"])
 BROKER_BLOCKED = Gauge(
@@ -143,6 +146,7 @@ FRAMES_SENT = Counter("carillon_stream_frames_total", "Frames written to SSE str
 
 INTAKE_RESULTS = ("accepted", "duplicate", "rejected")
 PUBLISH_RESULTS = ("confirmed", "returned", "refused", "unconfirmed", "not_connected")
+RECEIPT_RESULTS = ("raised", "kept", "repeated", "unmatched")
 PURPOSES = ("publish", "consume")
 FRAME_EVENTS = ("notification", "update", "reset", "ready", "signal")
 OPERATIONS = ("replay", "discard")
@@ -160,6 +164,7 @@ def start_at_zero(metric: Counter | Gauge | Histogram, **values: Iterable[str]) 
 
 
 start_at_zero(INTAKE_EVENTS, result=INTAKE_RESULTS)
+start_at_zero(RECEIPTS, channel=("whatsapp",), result=RECEIPT_RESULTS)
 start_at_zero(BROKER_CONNECTED, purpose=PURPOSES)
 start_at_zero(BROKER_BLOCKED, purpose=PURPOSES)
 start_at_zero(BROKER_CONNECTS, purpose=PURPOSES)

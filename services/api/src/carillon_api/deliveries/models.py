@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from carillon_shared.domain.channels import Channel
-from carillon_shared.domain.states import DeliveryStatus, HoldReason, Reason
+from carillon_shared.domain.states import DeliveryStatus, HoldReason, Reason, ReceiptState
 from pydantic import BaseModel, Field
 
 
@@ -19,6 +19,17 @@ class Attempt(BaseModel):
     code: str | None
     error: str | None
     stack: str | None = Field(description="For faults of our own.")
+
+
+class Receipt(BaseModel):
+    """What the provider said later about a message of this delivery."""
+
+    state: ReceiptState
+    message_id: str = Field(description="The provider's own reference.")
+    at: datetime | None = Field(description="By the provider's clock.")
+    received_at: datetime
+    code: str | None
+    error: str | None
 
 
 class Delivery(BaseModel):
@@ -38,3 +49,4 @@ class Delivery(BaseModel):
     created_at: datetime
     updated_at: datetime
     attempts: list[Attempt]
+    receipts: list[Receipt]

@@ -34,6 +34,11 @@ SELECT delivery_id, number, started_at, ended_at, outcome, provider, code, error
 FROM carillon.attempts WHERE delivery_id = ANY ($1::uuid[]) AND delivery_id BETWEEN $2 AND $3
 ORDER BY delivery_id, number
 """
+_RECEIPTS = """
+SELECT delivery_id, state::text, message_id, at, received_at, code, error
+FROM carillon.receipts WHERE delivery_id = ANY ($1::uuid[]) AND delivery_id BETWEEN $2 AND $3
+ORDER BY delivery_id, received_at, state
+"""
 _EVERY_ID = (UUID(int=0), UUID(int=2**128 - 1))
 
 
@@ -50,7 +55,7 @@ class DeliveryFilter:
 async def list_deliveries(
     connection: Connection, *, tenant_id: int, wanted: DeliveryFilter, before: UUID | None, limit: int
 ) -> list[Delivery]:
-    """Return deliveries with their attempts, newest events first."""
+    """Return deliveries with their attempts and receipts, newest events first."""
     number = None
     if wanted.subscriber is not None:
         number = await _number_of(connection, wanted.subscriber, tenant_id=tenant_id)
@@ -66,26 +71,37 @@ async def list_deliveries(
         wanted.status.value if wanted.status else None,
         limit,
     )
-    return await _with_attempts(connection, rows)
+    return await _with_history(connection, rows)
 
 
 async def get_delivery(connection: Connection, *, tenant_id: int, delivery_id: UUID) -> Delivery | None:
-    """Return one delivery with its attempts; None when the tenant has none of that id."""
+    """Return one delivery with its attempts and receipts; None when the tenant has none of that id."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM {_JOIN} WHERE d.id = $1 AND d.tenant_id = $2", delivery_id, tenant_id
     )
-    found = await _with_attempts(connection, rows)
+    found = await _with_history(connection, rows)
     return found[0] if found else None
 
 
-async def _with_attempts(connection: Connection, rows: Sequence[Any]) -> list[Delivery]:
+async def _with_history(connection: Connection, rows: Sequence[Any]) -> list[Delivery]:
     if not rows:
         return []
     ids = [row["id"] for row in rows]
-    attempts: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
-    for attempt in await connection.fetch(_ATTEMPTS, ids, min(ids), max(ids)):
-        attempts[attempt["delivery_id"]].append(dict(attempt))
-    return [Delivery.model_validate({**dict(row), "attempts": attempts[row["id"]]}) for row in rows]
+    attempts = _by_delivery(await connection.fetch(_ATTEMPTS, ids, min(ids), max(ids)))
+    receipts = _by_delivery(await connection.fetch(_RECEIPTS, ids, min(ids), max(ids)))
+    return [
+        Delivery.model_validate(
+            {**dict(row), "attempts": attempts[row["id"]], "receipts": receipts[row["id"]]}
+        )
+        for row in rows
+    ]
+
+
+def _by_delivery(rows: Sequence[Any]) -> dict[UUID, list[dict[str, Any]]]:
+    grouped: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        grouped[row["delivery_id"]].append(dict(row))
+    return grouped
 
 
 async def _number_of(connection: Connection, subscriber: str, *, tenant_id: int) -> int | None:

@@ -42,10 +42,7 @@ def after_unknown(row: asyncpg.Record) -> Next:
         return Next(DeliveryStatus(row["ending"]), Reason(row["ending"]))
     if row["on_unknown"] == "at_most_once":
         return Next(DeliveryStatus.DEAD, Reason.OUTCOME_UNKNOWN)
-    made = row["attempt"] - row["budget_start"]
-    if made >= policy_for(row["retry"], Channel(row["channel"])).max_attempts:
-        return Next(DeliveryStatus.DEAD, Reason.RETRIES_EXHAUSTED)
-    return Next(DeliveryStatus.RETRYING)
+    return _tried_out(row) or Next(DeliveryStatus.RETRYING)
 
 
 def after_overdue(row: asyncpg.Record) -> Next:
@@ -54,7 +51,15 @@ def after_overdue(row: asyncpg.Record) -> Next:
         return _STALE
     if row["ending"] is not None:
         return Next(DeliveryStatus(row["ending"]), Reason(row["ending"]))
-    return Next(DeliveryStatus.RETRYING)
+    # A receipt that tells of a passing failure does not know how often this type is tried.
+    return _tried_out(row) or Next(DeliveryStatus.RETRYING)
+
+
+def _tried_out(row: asyncpg.Record) -> Next | None:
+    made = row["attempt"] - row["budget_start"]
+    if made < policy_for(row["retry"], Channel(row["channel"])).max_attempts:
+        return None
+    return Next(DeliveryStatus.DEAD, Reason.RETRIES_EXHAUSTED)
 
 
 class DueDeliveries:

@@ -18,6 +18,7 @@ from carillon_dispatcher.sweepers.lost import LostChunks
 from carillon_dispatcher.sweepers.open_events import OpenEvents
 from carillon_dispatcher.sweepers.operations import Operations
 from carillon_dispatcher.sweepers.ranges import StalledRanges
+from carillon_dispatcher.sweepers.receipts import PendingReceipts
 from carillon_dispatcher.sweepers.relay import Relay, RelayPublisher
 
 _BATCH = 1000
@@ -69,6 +70,7 @@ def _rescues(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher
         Sweep("stalled-ranges", interval, ranges.rescue, _BATCH),
         Sweep("expired-leases", interval, leases.expire, _LEASES),
         Sweep("lost-chunks", interval, lost.rescue, _BATCH),
+        Sweep("pending-receipts", interval, PendingReceipts(pool, batch=_BATCH).apply, _BATCH),
         Sweep("unknown", interval, unknown.bring_on, _BATCH),
         Sweep("overdue-retries", interval, retries.bring_on, _BATCH),
         Sweep("expired-events", interval, Expiry(pool, batch=_BATCH).sweep, _BATCH),

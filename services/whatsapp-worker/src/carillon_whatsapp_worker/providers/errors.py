@@ -10,54 +10,13 @@ from typing import Any, Final
 
 import orjson
 from carillon_shared.domain.outcomes import Outcome, Rejected, Retry, Sent, Undeliverable, Unknown
-from carillon_shared.domain.states import Reason
+from carillon_shared.domain.whatsapp_codes import ACCOUNT, LASTING, PAIR_LIMIT, PASSING, RECIPIENT
 
-PAIR_LIMIT: Final = 131056
 PAIR_SECONDS: Final = 6.0
 """Meta lets a number write to the same person about once in six seconds."""
 
 _MAX_ERROR: Final = 500
 _MAX_WAIT: Final = 3_600.0
-
-_PASSING: Final = frozenset(
-    {
-        1,  # unknown, possibly a server error
-        2,  # down or overloaded
-        4,  # calls of the app
-        80007,  # rate of the business account
-        130429,  # throughput of the number
-        131000,  # unknown error
-        131016,  # service unavailable
-        131048,  # many reports of spam: sending is restricted for a while
-        131056,  # to the same person
-        131057,  # maintenance
-        133004,  # server temporarily unavailable
-    }
-)
-
-_ACCOUNT: Final = frozenset(
-    {
-        0,  # the token expired or is wrong, as 104 and 190
-        104,
-        190,
-        10,  # the permission to send is missing
-        368,  # blocked for a while
-        131031,  # the account is locked
-        131042,  # it has not paid
-        133010,  # the number is not registered
-    }
-)
-"""It concerns every message and an operator mends it, so none is given up."""
-
-_RECIPIENT: Final[Mapping[int, Reason]] = {
-    131026: Reason.INVALID_ADDRESS,  # not on WhatsApp, or has not accepted its terms
-    131030: Reason.INVALID_ADDRESS,  # not on the list of a test number
-    131021: Reason.INVALID_ADDRESS,  # is the sending number itself
-    131049: Reason.FREQUENCY_CAP,  # Meta keeps this person from too much marketing
-    130472: Reason.PROVIDER_REJECTED,  # part of an experiment of Meta's
-    131050: Reason.OPTED_OUT,  # has stopped marketing messages
-}
-"""About this person alone: trying again is pointless."""
 
 
 def reply_outcome(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
@@ -77,19 +36,15 @@ def reply_outcome(status: int, headers: Mapping[str, str], body: bytes) -> Outco
 def _error_outcome(error: Mapping[str, Any], *, status: int, after: float | None) -> Outcome:
     code = error["code"]
     name, text = f"whatsapp_{code}", _text(error)
-    if code in _ACCOUNT:
+    if code in ACCOUNT:
         return Retry(name, text, after, provider_wide=True)
-    if code in _RECIPIENT:
-        return Undeliverable(name, text, _RECIPIENT[code])
+    if code in RECIPIENT:
+        return Undeliverable(name, text, RECIPIENT[code])
     if code == PAIR_LIMIT:
         return Retry(name, text, after or PAIR_SECONDS)
-    if code in _PASSING or status == 429 or (status >= 500 and code not in _LASTING):
+    if code in PASSING or status == 429 or (status >= 500 and code not in LASTING):
         return Retry(name, text, after, provider_wide=True)
     return Rejected(name, text)
-
-
-_LASTING: Final = frozenset({3, 131045})
-"""Answered with 500, and yet nothing that passes: a missing capability, a registration that is broken."""
 
 
 def _bare_outcome(status: int, *, after: float | None) -> Outcome:

@@ -11,9 +11,19 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create them."""
+    """Create receipts, what they do to deliveries, and everybody's rights to them."""
     run_scripts(op.get_bind(), "0004_receipts")
 
 
 def downgrade() -> None:
-    """Remove them."""
+    """Remove them. Deliveries keep the states they have risen to."""
+    op.execute(
+        "DROP FUNCTION carillon.apply_pending_receipts, carillon.record_receipts, carillon.apply_failures, "
+        "carillon.forget_due, carillon.delivery_of_message, carillon.receipt_raises"
+    )
+    op.execute("DROP INDEX carillon.subscribers_by_phone")
+    op.execute("DROP TABLE carillon.receipts")
+    op.execute("DROP TYPE carillon.receipt_state")
+    op.execute("REVOKE INSERT, UPDATE ON carillon.due FROM carillon_intake")
+    op.execute("REVOKE SELECT, INSERT ON carillon.attempts FROM carillon_intake")
+    op.execute("REVOKE SELECT, DELETE ON carillon.dead_letters FROM carillon_intake")
