@@ -25,7 +25,7 @@ from support.tenant import Tenant
 from support.waiting import eventually
 
 HOST = "127.0.0.1"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 _SERVICES: Mapping[str, Service] = {service.name: service for service in (MOCK_PROVIDERS, *SERVICES)}
 
@@ -71,7 +71,7 @@ class Platform(Seen):
     async def start(self, *names: str) -> None:
         """Start services and wait until they are ready."""
         for name in names:
-            await self._spawn(name)
+            await self.spawn(name)
         await asyncio.gather(*(self.ready(name) for name in names))
 
     async def ready(self, name: str) -> None:
@@ -164,7 +164,8 @@ class Platform(Seen):
         self.clients.append(http)
         return Tenant(int(tenant_id), slug, str(key), http)
 
-    async def _spawn(self, name: str) -> None:
+    async def spawn(self, name: str) -> None:
+        """Start a service without waiting until it is ready."""
         env = self.environment(name)
         with (self.logs / f"{name}.log").open("ab") as log:
             self.processes[name] = await asyncio.create_subprocess_exec(

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from support.faults.ledger import Pair
@@ -31,6 +32,7 @@ _TEMPLATES = {
 # How often each comes; the remainder is one person's order on every channel.
 _SHARES = {"news.published": 0.06, "team.note": 0.2, "login.code": 0.2}
 _CANCELLED = 0.08
+_LATER, _LATER_SECONDS = 0.1, 1.0  # these are scheduled, and so published by the relay
 _TEAM = 4
 
 
@@ -79,6 +81,8 @@ class Mix:
             or self._draw.choice(["normal", "normal", "critical", "bulk"]),
         }
         pairs = frozenset((person, channel) for person in people for channel in TYPES[kind]["channels"])
+        if self._draw.random() < _LATER:
+            body["deliver_at"] = (datetime.now(UTC) + timedelta(seconds=_LATER_SECONDS)).isoformat()
         return Draft(body, pairs, self._draw.random() < _CANCELLED)
 
     def _kind(self) -> str:

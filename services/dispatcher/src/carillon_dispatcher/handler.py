@@ -67,6 +67,7 @@ class DispatchHandler:
         rows = await self._store.planned_rows([Span(event) for event in ready])
         count([one for one in rows if verdicts[one.event_id] is Verdict.PLANNED])
         failed = await publish_rows(self._publisher, rows)
+        crash_point(CrashPoint.DISPATCHER_AFTER_PUBLISH)
         published = [event for event in ready if event not in failed]
         if published:
             await self._store.mark_events_published(published)

@@ -8,9 +8,12 @@ class CrashPoint(StrEnum):
 
     API_AFTER_COMMIT = "api.after_commit"
     API_AFTER_PUBLISH = "api.after_publish"
+    RELAY_AFTER_CLAIM = "relay.after_claim"
     RELAY_AFTER_PUBLISH = "relay.after_publish"
     DISPATCHER_AFTER_PLAN = "dispatcher.after_plan"
+    DISPATCHER_AFTER_PUBLISH = "dispatcher.after_publish"
     DISPATCHER_MID_RANGE = "dispatcher.mid_range"
+    RESCUE_AFTER_COMMIT = "rescue.after_commit"
     OPERATION_AFTER_COMMIT = "operation.after_commit"
     WORKER_AFTER_LEASE = "worker.after_lease"
     WORKER_AFTER_PROVIDER_REPLY = "worker.after_provider_reply"

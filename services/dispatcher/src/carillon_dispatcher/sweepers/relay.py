@@ -91,6 +91,7 @@ class Relay:
         return Claim(rows[0]["claim"], [row["event_id"] for row in rows], outgoings)
 
     async def _hand_over(self, claim: Claim) -> None:
+        crash_point(CrashPoint.RELAY_AFTER_CLAIM)
         results = await self._publisher.publish_many(claim.outgoings)
         crash_point(CrashPoint.RELAY_AFTER_PUBLISH)
         outcomes = list(zip(claim.ids, results, strict=True))

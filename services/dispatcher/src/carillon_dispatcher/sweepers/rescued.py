@@ -9,6 +9,7 @@ import asyncpg
 import structlog
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
+from carillon_shared.lifecycle import CrashPoint, crash_point
 from carillon_shared.telemetry import metrics
 
 from carillon_dispatcher.planning.chunks import Work, chunks_of
@@ -77,6 +78,7 @@ async def publish_rescued(publisher: Publishing, what: str, deliveries: Sequence
     """
     if not deliveries:
         return True
+    crash_point(CrashPoint.RESCUE_AFTER_COMMIT)
     outgoings = chunks_of(works_of(deliveries))
     failed = [error for error in await publisher.publish_many(outgoings) if error is not None]
     metrics.RESCUED.labels(what).inc(len(deliveries))
