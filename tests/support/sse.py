@@ -91,7 +91,11 @@ async def sse(
     if receive_buffer is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     connection.settimeout(0)
-    await asyncio.get_running_loop().sock_connect(connection, (place.hostname, place.port))
+    try:
+        await asyncio.get_running_loop().sock_connect(connection, (place.hostname, place.port))
+    except BaseException:
+        connection.close()
+        raise
     limit = 2**16 if receive_buffer is None else receive_buffer
     reader, writer = await asyncio.open_connection(sock=connection, limit=limit)
     lines = [f"GET {path} HTTP/1.1", f"Host: {place.netloc}", "Accept: text/event-stream"]
