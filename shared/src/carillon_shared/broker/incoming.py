@@ -34,7 +34,8 @@ class Incoming:
     @property
     def delivery_count(self) -> int:
         """How often it was given back or lost with its consumer before (`x-delivery-count`)."""
-        return int(self.headers.get("x-delivery-count", 0))
+        value = self.headers.get("x-delivery-count")
+        return value if isinstance(value, int) else 0
 
     @property
     def traceparent(self) -> str | None:

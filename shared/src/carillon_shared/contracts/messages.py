@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
 
+MAX_ATTEMPT = 32_000
+"""Rows count attempts in 16 bits. A message that says more is poison, not a statement that fails."""
+
 
 class Message(BaseModel):
     """Base of all bodies: immutable, unknown fields ignored when reading."""
@@ -49,7 +52,7 @@ class WorkChunk(Message):
     tenant: str
     channel: Channel
     lane: Lane
-    attempt: int = Field(ge=1)
+    attempt: int = Field(ge=1, le=MAX_ATTEMPT)
     delivery_ids: list[UUID] = Field(min_length=1, max_length=1000)
     isolated: bool = False
 
@@ -63,7 +66,7 @@ class DeadDelivery(Message):
     channel: Channel
     lane: Lane
     delivery_id: UUID
-    attempt: int
+    attempt: int = Field(le=MAX_ATTEMPT)
     reason: str
 
 

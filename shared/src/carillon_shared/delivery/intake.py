@@ -1,7 +1,7 @@
 """From broker messages to chunks in work."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import structlog
@@ -10,14 +10,17 @@ from carillon_shared.broker.backoff import Backoff
 from carillon_shared.broker.incoming import Incoming
 from carillon_shared.consumer.settlement import Ack, DeadLetter
 from carillon_shared.consumer.source import MessageSource
+from carillon_shared.consumer.suspects import HEAD_START_SECONDS, in_safe_order, is_suspect
 from carillon_shared.contracts.codec import UndecodableMessageError, decode
-from carillon_shared.contracts.messages import WorkChunk
+from carillon_shared.contracts.messages import DeadDelivery, WorkChunk
 from carillon_shared.db.transient import is_transient
+from carillon_shared.delivery.moved import MovedLetters
 from carillon_shared.delivery.poison import PoisonStore
 from carillon_shared.delivery.work import Chunk, EventWork
 from carillon_shared.ids import quick
 
 _BATCH = 256
+_LOOK_SECONDS = 0.02
 
 log = structlog.get_logger(__name__)
 
@@ -33,28 +36,51 @@ class ChunkIntake:
         *,
         load_events: LoadEvents,
         poison: PoisonStore,
+        moved: MovedLetters,
         admit: Callable[[Chunk], None],
     ) -> None:
         self._source = source
         self._load_events = load_events
         self._poison = poison
+        self._moved = moved
         self._admit = admit
 
     async def run(self) -> None:
         """Take messages until the source drains."""
         while batch := await self._source.get_batch(_BATCH):
-            readable = [
-                (incoming, message)
-                for incoming in batch
-                if (message := await self._decoded(incoming)) is not None
-            ]
-            events = await self._events({message.event_id for _, message in readable})
-            for incoming, message in readable:
-                await self._begin(incoming, message, events.get(message.event_id))
+            if any(map(is_suspect, batch)):
+                await asyncio.sleep(HEAD_START_SECONDS)
+            for group in in_safe_order(batch):
+                begun = await self._take(group)
+                if is_suspect(group[0]):
+                    await self._until_over(begun)
+
+    async def _take(self, batch: Sequence[Incoming]) -> list[Chunk]:
+        readable = [
+            (incoming, message)
+            for incoming in batch
+            if (message := await self._decoded(incoming)) is not None
+        ]
+        events = await self._events({message.event_id for _, message in readable})
+        begun = [
+            await self._begin(incoming, message, events.get(message.event_id))
+            for incoming, message in readable
+        ]
+        return [chunk for chunk in begun if chunk is not None]
+
+    async def _until_over(self, chunks: Sequence[Chunk]) -> None:
+        """Wait until nothing of these is open here, the channel is lost, or no more is begun."""
+        while any(chunk.open and self._source.is_current(chunk.incoming) for chunk in chunks):
+            if self._source.draining:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _decoded(self, incoming: Incoming) -> WorkChunk | None:
         try:
             message = decode(incoming.type, incoming.body)
+            if isinstance(message, DeadDelivery):
+                await self._hand_over(incoming, message)
+                return None
             if not isinstance(message, WorkChunk):
                 raise UndecodableMessageError(f"{incoming.type} is no work for a channel")  # noqa: TRY301 - one end for all
         except UndecodableMessageError as error:
@@ -64,13 +90,20 @@ class ChunkIntake:
             return None
         return message
 
-    async def _begin(self, incoming: Incoming, message: WorkChunk, event: EventWork | None) -> None:
+    async def _hand_over(self, incoming: Incoming, message: DeadDelivery) -> None:
+        """Somebody wants this dead letter sent again, and used the broker's own tools."""
+        await self._repeat(lambda: self._moved.note(self._source.queue, [message]))
+        await self._source.settle(incoming, Ack())
+
+    async def _begin(self, incoming: Incoming, message: WorkChunk, event: EventWork | None) -> Chunk | None:
         if event is None:
             # Retention has dropped the event, and with it everything there was to decide.
             log.warning("work_for_a_dropped_event", event_id=str(message.event_id), queue=self._source.queue)
             await self._source.settle(incoming, Ack())
-            return
-        self._admit(Chunk(incoming, message, event, self._source, set(quick(message.delivery_ids))))
+            return None
+        chunk = Chunk(incoming, message, event, self._source, set(quick(message.delivery_ids)))
+        self._admit(chunk)
+        return chunk
 
     async def _events(self, ids: set[UUID]) -> dict[UUID, EventWork]:
         found: dict[UUID, EventWork] = {}

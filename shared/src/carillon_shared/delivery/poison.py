@@ -22,7 +22,12 @@ class PoisonStore:
         """Store the message, its body up to 64 KiB. Raises what asyncpg raises."""
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
             await connection.execute(
-                _KEEP, queue, incoming.message_id, incoming.type, incoming.body[:_MAX_BODY], error
+                _KEEP,
+                queue,
+                _text(incoming.message_id),
+                _text(incoming.type),
+                incoming.body[:_MAX_BODY],
+                _text(error),
             )
 
     def keeper(self, queue: str) -> Callable[[Incoming, Exception], Awaitable[None]]:
@@ -32,3 +37,8 @@ class PoisonStore:
             await self.keep(queue, incoming, str(error))
 
         return keep
+
+
+def _text(words: str | None) -> str | None:
+    """Take out what PostgreSQL cannot store: keeping what is poison must not fail for the same reason."""
+    return None if words is None else words.replace("\0", "").encode(errors="replace").decode()

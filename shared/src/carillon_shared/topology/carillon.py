@@ -79,16 +79,20 @@ def retry_exchange(tier: Tier) -> str:
     return f"carillon.retry.{tier.label}"
 
 
-def _working_queue(name: str, *, dead_key: str | None = None) -> Queue:
+def _working_queue(name: str, *, dead_key: str) -> Queue:
+    """A dead letter gets the key of its queue, not the one it was published with: a message that somebody put
+    straight into the queue has a key that no dead queue is bound to, and would be stuck.
+    """
     arguments = (
         _QUORUM
         | _SAFE_DEAD_LETTERING
         | {
             "x-delivery-limit": WORK_DELIVERY_LIMIT,
             "x-dead-letter-exchange": DEAD.name,
+            "x-dead-letter-routing-key": dead_key,
         }
     )
-    return Queue(name, arguments | ({"x-dead-letter-routing-key": dead_key} if dead_key else {}))
+    return Queue(name, arguments)
 
 
 def _retry_queue(tier: Tier) -> Queue:
@@ -110,7 +114,10 @@ def carillon_topology() -> Topology:
     queues = (
         *(_working_queue(dispatch_queue(lane), dead_key=dispatch_dead_key(lane)) for lane in lanes),
         *(_working_queue(fanout_queue(lane), dead_key=dispatch_dead_key(lane)) for lane in lanes),
-        *(_working_queue(work_queue(channel, lane)) for channel, lane in product(channels, lanes)),
+        *(
+            _working_queue(work_queue(channel, lane), dead_key=work_routing_key(channel, lane))
+            for channel, lane in product(channels, lanes)
+        ),
         *(_retry_queue(tier) for tier in LADDER),
         *(_dead_letter_queue(dead_queue(channel)) for channel in channels),
         _dead_letter_queue(DISPATCH_DEAD_QUEUE),
