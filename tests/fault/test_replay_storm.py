@@ -14,10 +14,11 @@ from support.waiting import eventually
 
 from .conftest import Ground
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.extended, pytest.mark.timeout(400)]
 
 DEAD = 10_000
 PEOPLE = 500
+FEW = 1_000
 BATCH = 1_000  # most events of one request
 DRAIN_SECONDS = 60.0
 WAIT_SECONDS = 2.0
@@ -62,18 +63,15 @@ async def _pause(stopping: asyncio.Event, seconds: float) -> None:
 
 
 async def _dead_letters(ground: Ground, tenant: Tenant, *, count: int) -> None:
-    """Have so many mails refused for good, each of an event of its own, half of them urgent ones."""
+    """Have so many mails die of a broken template, each of its own event, half of them urgent; mend it."""
     await tenant.call(
         "PUT",
         "/v1/event-types/code.sent",
-        json={"channels": ["email"], "retry": {"email": {"max_attempts": 1}}},
+        json={"channels": ["email"]},
         expect=201,
     )
-    content = {"subject": "Code {{ data.n }}", "text": "It is {{ data.n }}."}
-    await tenant.http.put("/v1/event-types/code.sent/templates/email/en", json=content)
+    await _template(tenant, subject="Code {{ data.number }}")
     people = await register_many(ground.platform, tenant, PEOPLE)
-    rule = {"fault": "server_error", "channel": "smtp", "match": f"*@{tenant.slug}.example.org"}
-    await ground.platform.mock_control("PUT", "/control/faults", json=[rule])
     for start in range(0, count, BATCH):
         events = [_code(n, people) for n in range(start, min(start + BATCH, count))]
         await tenant.call("POST", "/v1/events", json=events, expect=202)
@@ -82,7 +80,13 @@ async def _dead_letters(ground: Ground, tenant: Tenant, *, count: int) -> None:
         return int((await tenant.call("GET", "/v1/admin/dead-letters:count"))["total"]) == count
 
     await eventually(all_dead, seconds=180, what=f"{count} dead letters")
-    await ground.platform.mock_control("DELETE", "/control/faults")
+    await _template(tenant, subject="Code {{ data.n }}")
+
+
+async def _template(tenant: Tenant, *, subject: str) -> None:
+    content = {"subject": subject, "text": "Use it soon."}
+    reply = await tenant.http.put("/v1/event-types/code.sent/templates/email/en", json=content)
+    assert reply.is_success, reply.text
 
 
 def _code(n: int, people: list[str]) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def _code(n: int, people: list[str]) -> dict[str, Any]:
 
 
 async def _begin(tenant: Tenant, path: str, **body: Any) -> str:
-    asked = await tenant.call("POST", path, json=body | {"reason": "the server is mended"}, expect=202)
+    asked = await tenant.call("POST", path, json=body | {"reason": "the template is mended"}, expect=202)
     return str(asked["operation_id"])
 
 
@@ -153,3 +157,46 @@ async def test_ten_thousand_drain_within_a_minute_and_no_urgent_event_waits(grou
     assert mails == {f"Code {n}": 1 for n in range(DEAD)}
     assert took < DRAIN_SECONDS
     assert max(waits) < WAIT_SECONDS, f"{len(waits)} urgent events while {took:.1f} s of replay"
+
+
+async def test_two_replays_at_once_send_each_mail_once(ground: Ground) -> None:
+    tenant = await ground.platform.new_tenant()
+    await _dead_letters(ground, tenant, count=FEW)
+    body = {"filter": {"event_type": "code.sent"}, "rate_per_second": 500}
+    operations = [await _begin(tenant, REPLAY, **body) for _ in range(2)]
+    first, second = await _ended(tenant, *operations)
+    await _has_mails(ground, tenant, FEW)
+    assert first["acted"] + second["acted"] == FEW
+    assert {first["status"], second["status"]} == {"done"}
+    mails = Counter(mail["subject"] for mail in await _mails(ground, tenant))
+    assert mails == {f"Code {n}": 1 for n in range(FEW)}
+    assert await _audited(ground, tenant) == {"delivery.replayed": FEW}
+
+
+async def test_of_a_replay_and_a_discard_one_has_each_dead_letter(ground: Ground) -> None:
+    tenant = await ground.platform.new_tenant()
+    await _dead_letters(ground, tenant, count=FEW)
+    body = {"filter": {"event_type": "code.sent"}, "rate_per_second": 300}
+    replay, discard = await _begin(tenant, REPLAY, **body), await _begin(tenant, DISCARD, **body)
+    replayed, discarded = await _ended(tenant, replay, discard)
+    assert replayed["acted"] + discarded["acted"] == FEW
+    await _has_mails(ground, tenant, replayed["acted"])
+    expected = {"delivery.replayed": replayed["acted"], "delivery.discarded": discarded["acted"]}
+    assert await _audited(ground, tenant) == {name: count for name, count in expected.items() if count}
+    mails = Counter(mail["subject"] for mail in await _mails(ground, tenant))
+    assert len(mails) == replayed["acted"]
+    assert set(mails.values()) <= {1}
+    assert (await tenant.call("GET", "/v1/admin/dead-letters:count"))["total"] == 0
+
+
+async def _audited(ground: Ground, tenant: Tenant) -> dict[str, int]:
+    """Return how many deliveries the audit says were replayed and discarded, each once."""
+    pool = await ground.platform.database.pool(max_size=1)
+    rows = await pool.fetch(
+        """SELECT action, count(*) AS n, count(DISTINCT target) AS targets FROM carillon.audit_log
+        WHERE tenant_id = $1 AND action LIKE 'delivery.%' GROUP BY action""",
+        tenant.id,
+    )
+    await pool.close()
+    assert all(row["n"] == row["targets"] for row in rows)
+    return {row["action"]: row["n"] for row in rows}

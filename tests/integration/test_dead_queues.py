@@ -1,6 +1,5 @@
 """The dead queues agree with the database: what is over leaves, what waits for a person stays."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from carillon_dispatcher.sweepers.dead_queues import DeadQueue, DeadQueues
+from carillon_dispatcher.sweepers.walking import QueueWalk
 from carillon_shared.broker import BrokerSession, Outgoing, declare
 from carillon_shared.clock import SystemClock
 from carillon_shared.consumer.source import MessageSource
@@ -25,6 +25,7 @@ from support.world import make_world
 
 QUEUE = dead_queue(Channel.EMAIL)
 KEY = "email.normal"
+SEGMENT = 3  # messages in hand on one broker channel: a walk needs more than one
 
 
 @dataclass(slots=True)
@@ -66,13 +67,16 @@ class Scene:
     @asynccontextmanager
     async def dead_queue(self) -> AsyncIterator[DeadQueue]:
         """Give what keeps the queue in step, as the dispatcher makes it."""
-        subscription = self.session.subscribe(QUEUE, prefetch=1000)
-        source = MessageSource(subscription)
-        await source.pause()
-        async with asyncio.timeout(10):
-            await subscription.wait_consuming()
-        yield DeadQueue(source, self.dispatcher, self.session.publisher, channel=Channel.EMAIL)
-        await source.close()
+        sources: list[MessageSource] = []
+
+        def open_source() -> MessageSource:
+            sources.append(MessageSource(self.session.subscribe(QUEUE, prefetch=SEGMENT)))
+            return sources[-1]
+
+        walk = QueueWalk(open_source, most=SEGMENT)
+        yield DeadQueue(walk, self.dispatcher, self.session.publisher, channel=Channel.EMAIL)
+        for source in sources:
+            await source.close()
 
     async def tidy(self) -> int:
         async with self.dead_queue() as queue:

@@ -17,6 +17,7 @@ from carillon_shared.consumer.settlement import Ack
 from carillon_shared.contracts.messages import DeadDelivery, LiveChunk, WorkChunk
 from carillon_shared.db.pool import Pool
 from carillon_shared.delivery.catalogue import Catalogue
+from carillon_shared.delivery.moved import MovedLetters
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
 from support.migrated import MigratedDatabase
@@ -105,6 +106,7 @@ async def desk(pools: tuple[Pool, Pool]) -> Desk:
         feed=FeedStore(worker),
         catalogue=Catalogue(worker, channel=Channel.INAPP, clock=SystemClock()),
         publisher=announced,
+        moved=MovedLetters(worker),
     )
     return Desk(await make_world(owner, people=3), handler, announced)
 

@@ -2,9 +2,9 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 from carillon_shared.broker import BrokerSession
-from carillon_shared.clock import SystemClock
 from carillon_shared.consumer import BatchConsumer, Handler
 from carillon_shared.consumer.batch_consumer import BatchLimits
 from carillon_shared.consumer.source import MessageSource
@@ -22,11 +22,12 @@ from carillon_dispatcher.fanout import FanoutHandler
 from carillon_dispatcher.handler import DispatchHandler
 from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.settings import DispatcherSettings
-from carillon_dispatcher.sweepers.dead_queues import PASS_LIMIT, DeadQueue, DeadQueues
+from carillon_dispatcher.sweepers.dead_queues import DeadQueue
 from carillon_dispatcher.sweepers.expiry import Expiry
 from carillon_dispatcher.sweepers.loop import Sweep, keep_sweeping
 from carillon_dispatcher.sweepers.schedule import sweeps
 
+from carillon_dispatcher.sweepers.walking import PASS_LIMIT, QueueWalk
 _DISPATCH = BatchLimits(prefetch=600, max_batch=200)
 # A range is thousands of deliveries, so few are enough; other dispatchers take the rest meanwhile.
 _FANOUT = BatchLimits(prefetch=4, max_batch=2)
@@ -46,7 +47,7 @@ async def run_dispatcher(settings: DispatcherSettings, shutdown: Shutdown) -> No
         pool, session = await service.open(stack, "dispatcher", shutdown)
         store = PlanStore(pool, range_size=settings.dispatcher_range_size)
         consumers = _consumers(pool, session, store)
-        dead_queues = await _dead_queues(settings, pool, session)
+        dead_queues = _dead_queues(pool, session)
         due = sweeps(settings, pool, session.publisher, store, dead_queues)
         _start_metrics(due)
         await session.start()
@@ -78,13 +79,14 @@ def _consumers(pool: Pool, session: BrokerSession, store: PlanStore) -> list[Bat
     ]
 
 
-async def _dead_queues(settings: DispatcherSettings, pool: Pool, session: BrokerSession) -> DeadQueues:
-    queues = []
-    for channel in Channel:
-        source = MessageSource(session.subscribe(dead_queue(channel), prefetch=PASS_LIMIT))
-        await source.pause()  # nothing comes until a pass asks for it
-        queues.append(DeadQueue(source, pool, session.publisher, channel=channel))
-    return DeadQueues(queues, interval=settings.dispatcher_dead_queue_interval, clock=SystemClock())
+def _dead_queues(pool: Pool, session: BrokerSession) -> list[DeadQueue]:
+    def open_source(channel: Channel) -> MessageSource:
+        return MessageSource(session.subscribe(dead_queue(channel), prefetch=PASS_LIMIT))
+
+    return [
+        DeadQueue(QueueWalk(partial(open_source, channel)), pool, session.publisher, channel=channel)
+        for channel in Channel
+    ]
 
 
 def _start_metrics(due: list[Sweep]) -> None:

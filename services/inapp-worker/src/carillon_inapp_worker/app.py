@@ -7,6 +7,7 @@ from carillon_shared.clock import SystemClock
 from carillon_shared.consumer.batch_consumer import BatchConsumer, BatchLimits
 from carillon_shared.db.transient import is_transient
 from carillon_shared.delivery.catalogue import Catalogue
+from carillon_shared.delivery.moved import MovedLetters
 from carillon_shared.delivery.poison import PoisonStore
 from carillon_shared.delivery.watermark import WatermarkWriter
 from carillon_shared.domain.channels import Channel
@@ -36,6 +37,7 @@ async def run_inapp_worker(service: Service, shutdown: Shutdown) -> None:
         )
         poison = PoisonStore(pool)
         consumers = [
+            moved=MovedLetters(pool),
             BatchConsumer(
                 session,
                 [work_queue(Channel.INAPP, lane)],

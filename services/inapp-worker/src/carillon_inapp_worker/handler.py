@@ -9,14 +9,17 @@ from carillon_shared.broker.outgoing import live
 from carillon_shared.consumer.handling import Received
 from carillon_shared.consumer.settlement import Ack, DeadLetter, Settlement
 from carillon_shared.content import ContentError, RenderedInapp, RenderPlan, render_inapp
-from carillon_shared.contracts.messages import WorkChunk
+from carillon_shared.contracts.messages import DeadDelivery, WorkChunk
 from carillon_shared.delivery.aftermath import Buried, errands_of
 from carillon_shared.delivery.catalogue import Catalogue
 from carillon_shared.delivery.engine import Publishing
+from carillon_shared.delivery.moved import MovedLetters
 from carillon_shared.delivery.work import Chunk
+from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.delivery import LeasedDelivery
 from carillon_shared.lifecycle import CrashPoint, crash_point
 from carillon_shared.telemetry import metrics
+from carillon_shared.topology.carillon import work_queue
 
 from carillon_inapp_worker.feed import Addressee, Draft, Failure, FeedStore, Written
 from carillon_inapp_worker.live import live_chunks
@@ -30,10 +33,13 @@ WRITE_SIZE = 500
 class FeedHandler:
     """Handles work chunks of the in-app channel. Everything in it bears being done twice."""
 
-    def __init__(self, *, feed: FeedStore, catalogue: Catalogue, publisher: Publishing) -> None:
+    def __init__(
+        self, *, feed: FeedStore, catalogue: Catalogue, publisher: Publishing, moved: MovedLetters
+    ) -> None:
         self._feed = feed
         self._catalogue = catalogue
         self._publisher = publisher
+        self._moved = moved
 
     async def __call__(self, batch: list[Received]) -> Sequence[Settlement]:
         """Deliver a batch. Raises infrastructure errors: the batch then waits and is handled again."""
@@ -49,15 +55,25 @@ class FeedHandler:
     async def _chunks(self, batch: list[Received]) -> list[Chunk | Settlement]:
         wanted = {one.message.event_id for one in batch if isinstance(one.message, WorkChunk)}
         events = await self._catalogue.load(wanted)
+        await self._hand_over([one for one in batch if isinstance(one.message, DeadDelivery)])
         chunks: list[Chunk | Settlement] = []
         for one in batch:
-            if not isinstance(one.message, WorkChunk):
+            if isinstance(one.message, DeadDelivery):
+                chunks.append(Ack())  # handed over
+            elif not isinstance(one.message, WorkChunk):
                 chunks.append(DeadLetter(f"{one.incoming.type} is no work for the feed"))
             elif one.message.event_id not in events:
                 chunks.append(Ack())  # retention has dropped the event and all there was to decide
             else:
                 chunks.append(Chunk(one.incoming, one.message, events[one.message.event_id]))
         return chunks
+
+    async def _hand_over(self, moved: Sequence[Received]) -> None:
+        """Somebody wants these dead letters sent again, and used the broker's own tools."""
+        for one in moved:
+            if isinstance(one.message, DeadDelivery):
+                lane = one.message.lane
+                await self._moved.note(work_queue(Channel.INAPP, lane), [one.message])
 
     async def _render(self, chunks: Sequence[Chunk]) -> tuple[list[Draft], list[Failure]]:
         ids = [delivery for chunk in chunks for delivery in chunk.message.delivery_ids]

@@ -52,6 +52,10 @@ class MessageSource:
         """Begin consuming, in the background."""
         self._subscription.start()
 
+    async def wait_ready(self) -> None:
+        """Return when the broker channel is open and, unless paused, messages are being sent."""
+        await self._subscription.wait_consuming()
+
     async def get_batch(self, limit: int, *, wait: float | None = None) -> list[Incoming]:
         """Return up to `limit` messages: whatever has arrived, waiting only for the first of them.
 

@@ -19,6 +19,7 @@ from carillon_shared.delivery.engine import DeliveryEngine
 from carillon_shared.delivery.failover import Providers
 from carillon_shared.delivery.guard import Guard
 from carillon_shared.delivery.intake import ChunkIntake
+from carillon_shared.delivery.moved import MovedLetters
 from carillon_shared.delivery.poison import PoisonStore
 from carillon_shared.delivery.provider import Composer, Provider
 from carillon_shared.delivery.rate_limit import TokenBucket
@@ -111,9 +112,9 @@ def _intakes(
     worker: ChannelWorker[MessageT], sources: Sequence[MessageSource], pool: Pool, engine: DeliveryEngine
 ) -> list[ChunkIntake]:
     catalogue = Catalogue(pool, channel=worker.channel, clock=SystemClock())
-    poison = PoisonStore(pool)
+    poison, moved = PoisonStore(pool), MovedLetters(pool)
     return [
-        ChunkIntake(source, load_events=catalogue.load, poison=poison, admit=engine.admit)
+        ChunkIntake(source, load_events=catalogue.load, poison=poison, moved=moved, admit=engine.admit)
         for source in sources
     ]
 

@@ -149,7 +149,7 @@ PUBLISH_RESULTS = ("confirmed", "returned", "refused", "unconfirmed", "not_conne
 RECEIPT_RESULTS = ("raised", "kept", "repeated", "unmatched")
 PURPOSES = ("publish", "consume")
 FRAME_EVENTS = ("notification", "update", "reset", "ready", "signal")
-OPERATIONS = ("replay", "discard")
+OPERATIONS = ("replay", "discard", "reconcile")
 RESCUES = ("event", "range", "queued", "retrying", "unknown", "hold")
 
 

@@ -1,35 +1,27 @@
 """Keeps the dead queues in step with the database, which decides."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
 import structlog
 from carillon_shared.broker import Incoming, Outgoing
 from carillon_shared.clock import Clock
-from carillon_shared.consumer.settlement import Ack, Requeue, Settlement
-from carillon_shared.consumer.source import MessageSource
-from carillon_shared.contracts.codec import UndecodableMessageError, decode
-from carillon_shared.contracts.messages import DeadDelivery, Message, WorkChunk
+from carillon_shared.contracts.messages import DeadDelivery, WorkChunk
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.states import Reason
 from carillon_shared.telemetry import metrics
-from carillon_shared.topology.carillon import DEAD, work_routing_key
 
 from carillon_dispatcher.planning.chunks import Work, chunks_of
 from carillon_dispatcher.planning.publishing import Publishing
+from carillon_dispatcher.sweepers.dead_copies import Copy, copy_of, deliveries_of, read_copy
+from carillon_dispatcher.sweepers.walking import QueueWalk
 
 log = structlog.get_logger(__name__)
 
-PASS_LIMIT = 20_000
-"""Most messages a pass keeps in hand. As many are looked at in one pass, and each once."""
-
-_BATCH = 500
-# All that a queue has is here when nothing more has come for so long.
-_QUIET_SECONDS = 1.0
 _WHY_POISON = "its worker ended again and again while it had this delivery in hand"
 
 _STATES = """
@@ -37,18 +29,13 @@ _STATES = """
     FROM carillon.deliveries d LEFT JOIN carillon.events e ON e.id = d.event_id
     WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $2 AND $3
 """
+_LOCK = "SELECT pg_try_advisory_lock(hashtext('carillon.dead'), hashtext($1))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtext('carillon.dead'), hashtext($1))"
 _BURY = "SELECT id FROM carillon.bury($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """A message of a dead queue and what it says; None: nobody can read it."""
-
-    incoming: Incoming
-    message: Message | None
-
-
 States = dict[UUID, asyncpg.Record]
+LookAtCopies = Callable[[Sequence[Copy]], Awaitable[set[int]]]
 
 
 class DeadQueue:
@@ -59,71 +46,75 @@ class DeadQueue:
     dead, `poison`. Everything else waits for an operator and goes back to the queue.
     """
 
-    def __init__(self, source: MessageSource, pool: Pool, publisher: Publishing, *, channel: Channel) -> None:
-        self._source = source
+    def __init__(self, walk: QueueWalk, pool: Pool, publisher: Publishing, *, channel: Channel) -> None:
+        self.channel = channel
+        self._walk = walk
         self._pool = pool
         self._publisher = publisher
-        self._channel = channel
 
     async def tidy(self) -> int:
-        """Look at each message once; return how many were removed.
-
-        Those that stay are held back until the end, so that the pass does not meet them again.
-        """
-        kept: list[Incoming] = []
-        removed = 0
-        await self._source.resume()
-        try:
-            while len(kept) < PASS_LIMIT:
-                batch = await self._source.get_batch(_BATCH, wait=_QUIET_SECONDS)
-                if not batch:
-                    break
-                done = await self._settle(batch)
-                removed += len(done)
-                kept += [one for one in batch if one.delivery_tag not in done]
-        finally:
-            await self._source.pause()
-            await self._give_back(kept)
+        """Look at each message once; return how many were removed. Leaves it to another process at it."""
+        async with self.alone() as is_ours:
+            if not is_ours:
+                return 0
+            removed, kept = await self.walk(self._over)
         if removed:
-            metrics.DEAD_COPIES_REMOVED.labels(self._channel).inc(removed)
-            log.info("dead queue tidied", channel=self._channel, removed=removed, kept=len(kept))
+            log.info("dead queue tidied", channel=self.channel, removed=removed, kept=kept)
         return removed
 
-    async def _settle(self, batch: Sequence[Incoming]) -> set[int]:
-        """Ack what is over, and return its tags."""
-        done = await self._over([_read(incoming) for incoming in batch])
-        settled: list[tuple[Incoming, Settlement]] = [
-            (incoming, Ack()) for incoming in batch if incoming.delivery_tag in done
-        ]
-        await self._source.settle_many(settled)
-        return done
+    async def walk(self, look: LookAtCopies) -> tuple[int, int]:
+        """Show each copy to `look`, which returns the tags of what is over; return how many went and stay."""
+        removed = 0
 
-    async def _give_back(self, kept: list[Incoming]) -> None:
-        """Return these, and what has arrived since and was not looked at."""
-        while late := await self._source.get_batch(_BATCH, wait=0):
-            kept += late
-        await self._source.settle_many([(incoming, Requeue()) for incoming in kept])
+        async def look_at(batch: list[Incoming]) -> set[int]:
+            nonlocal removed
+            over = await look([read_copy(incoming) for incoming in batch])
+            removed += len(over)
+            return over
+
+        try:
+            kept = await self._walk.walk(look_at)
+        finally:
+            metrics.DEAD_COPIES_REMOVED.labels(self.channel).inc(removed)
+        return removed, kept
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[bool]:
+        """Keep other dispatchers out of this queue meanwhile: what one holds in hand, another cannot see.
+
+        Gives whether that succeeded.
+        """
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            try:
+                is_ours: bool = await connection.fetchval(_LOCK, self.channel.value)
+                yield is_ours
+                if is_ours:
+                    await connection.execute(_UNLOCK, self.channel.value)
+            except BaseException:
+                connection.terminate()  # the pool would keep the session, and with it the lock
+                raise
 
     async def _over(self, copies: Sequence[Copy]) -> set[int]:
-        states = await self._states(copies)
-        over = {copy.incoming.delivery_tag for copy in copies if _is_stale(copy, states)}
-        given_up = [copy for copy in copies if isinstance(copy.message, WorkChunk)]
-        return over | await self._take_up(given_up, states)
+        states = await self.states(copies)
+        over = {copy.incoming.delivery_tag for copy in copies if is_stale(copy, states)}
+        return over | await self.take_up(copies, states)
 
-    async def _states(self, copies: Sequence[Copy]) -> States:
-        ids = {one for copy in copies for one in _deliveries_of(copy.message)}
+    async def states(self, copies: Sequence[Copy]) -> States:
+        """Return the rows that these copies are about."""
+        ids = {one for copy in copies for one in deliveries_of(copy.message)}
         if not ids:
             return {}
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
             rows = await connection.fetch(_STATES, list(ids), min(ids), max(ids))
         return {row["id"]: row for row in rows}
 
-    async def _take_up(self, copies: Sequence[Copy], states: States) -> set[int]:
+    async def take_up(self, copies: Sequence[Copy], states: States) -> set[int]:
         """Go on with work that the broker gave up; return the tags of what is taken care of."""
         todo: dict[int, list[Outgoing]] = defaultdict(list)
         for copy in copies:
             chunk = copy.message
-            assert isinstance(chunk, WorkChunk)  # noqa: S101 - what the caller selected
+            if not isinstance(chunk, WorkChunk):
+                continue
             trace = copy.incoming.traceparent
             if chunk.isolated:
                 todo[copy.incoming.delivery_tag] += await self._bury(chunk, states, trace)
@@ -133,7 +124,7 @@ class DeadQueue:
         outgoings = [outgoing for some in todo.values() for outgoing in some]
         results = iter(await self._publisher.publish_many(outgoings) if outgoings else [])
         failed = {tag for tag, some in todo.items() for _ in some if next(results) is not None}
-        return {copy.incoming.delivery_tag for copy in copies} - failed
+        return todo.keys() - failed
 
     async def _bury(self, chunk: WorkChunk, states: States, trace: str | None) -> list[Outgoing]:
         """Write down that this one delivery is poison; return its copy for the queue.
@@ -149,13 +140,11 @@ class DeadQueue:
         event_type = row["event_type"] or ""
         columns = ([chunk.attempt], [Reason.POISON], ["worker_lost"], [_WHY_POISON], [event_type])
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-            rows = await connection.fetch(
-                _BURY, [delivery], *columns, self._channel.value, delivery, delivery
-            )
+            rows = await connection.fetch(_BURY, [delivery], *columns, self.channel.value, delivery, delivery)
         if not rows:
             return []
-        metrics.DEAD_LETTERS.labels(self._channel, Reason.POISON).inc()
-        log.error("poisonous delivery", delivery_id=str(delivery), channel=self._channel)
+        metrics.DEAD_LETTERS.labels(self.channel, Reason.POISON).inc()
+        log.error("poisonous delivery", delivery_id=str(delivery), channel=self.channel)
         return [_dead_letter(chunk, delivery, trace)]
 
 
@@ -183,24 +172,7 @@ class DeadQueues:
         return 0
 
 
-def _read(incoming: Incoming) -> Copy:
-    try:
-        return Copy(incoming, decode(incoming.type, incoming.body))
-    except UndecodableMessageError:
-        return Copy(incoming, None)
-
-
-def _deliveries_of(message: Message | None) -> Sequence[UUID]:
-    match message:
-        case DeadDelivery():
-            return [message.delivery_id]
-        case WorkChunk():
-            return message.delivery_ids
-        case _:
-            return []
-
-
-def _is_stale(copy: Copy, states: States) -> bool:
+def is_stale(copy: Copy, states: States) -> bool:
     """Tell whether this is a copy of a delivery that is not dead with that attempt."""
     if not isinstance(copy.message, DeadDelivery):
         return False
@@ -235,5 +207,4 @@ def _dead_letter(chunk: WorkChunk, delivery: UUID, trace: str | None) -> Outgoin
         attempt=chunk.attempt,
         reason=Reason.POISON,
     )
-    key = work_routing_key(chunk.channel, chunk.lane)
-    return Outgoing(DEAD.name, key, message, f"{delivery}:{chunk.attempt}:dead", traceparent=trace)
+    return copy_of(message, traceparent=trace)

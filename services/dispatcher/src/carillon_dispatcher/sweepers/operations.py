@@ -1,22 +1,21 @@
 """Carries out the replays and discards that operators asked for, in batches, at the wanted rate."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 import structlog
-from carillon_shared.db.pool import CONNECT_SECONDS, Connection, Pool, transaction
+from carillon_shared.db.pool import Connection, Pool, transaction
 from carillon_shared.db.transient import is_transient
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import CrashPoint, crash_point
 from carillon_shared.telemetry import metrics
 
-from carillon_dispatcher.planning.chunks import chunks_of
 from carillon_dispatcher.planning.publishing import Publishing
-from carillon_dispatcher.sweepers.rescued import rescued, works_of
+from carillon_dispatcher.sweepers.replaying import Wish, publish_replayed, replay
 
 log = structlog.get_logger(__name__)
 
@@ -28,16 +27,13 @@ MAX_BATCH = 500
 _BATCH_SECONDS = 1.0
 # A replay of more goes by the bulk lane, so that nothing new and urgent waits behind it.
 _KEEP_LANE = 100
-# What nobody has published by then is published by the release of holds.
-_OWED_SECONDS = 30.0
 
 # The lock is the claim, and ends with the transaction, however that ends.
 _CLAIM = """
-    SELECT * FROM carillon.operations WHERE status = 'running' AND next_at <= now()
+    SELECT * FROM carillon.operations WHERE status = 'running' AND kind <> 'reconcile' AND next_at <= now()
     ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 _PAGE = "SELECT delivery_id, dead_at FROM carillon.matching_dead_letters($1, $2, $3, $4, $5, $6)"
-_REPLAY = "SELECT * FROM carillon.replay_dead($1, $2, $3, $4, $5, $6, $7, $8::text::carillon.lane, $9)"
 _DISCARD = "SELECT delivery_id FROM carillon.discard_dead($1, $2, $3, $4, $5, $6)"
 # Time that was missed is made up for, two seconds of it at most.
 _ADVANCE = """
@@ -60,10 +56,6 @@ _FAIL = """
     UPDATE carillon.operations SET status = 'failed', error = $2, ended_at = now(), updated_at = now()
     WHERE id = $1 AND status = 'running'
 """
-_PUBLISHED = """
-    DELETE FROM carillon.due u USING unnest($1::uuid[], $2::timestamptz[]) AS w(id, due_at)
-    WHERE u.delivery_id = w.id AND u.due_at = w.due_at AND u.kind = 'hold'
-"""
 
 
 @dataclass(slots=True)
@@ -74,7 +66,7 @@ class Batch:
     tenant_id: int
     looked_at: int = 0
     ended: bool = False
-    replayed: list[asyncpg.Record] = field(default_factory=list)
+    replayed: Sequence[asyncpg.Record] = ()
     discarded: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     last_dead_at: datetime | None = None
@@ -113,23 +105,11 @@ class Operations:
             await self._fail(claimed["id"], error)
             return 1
         crash_point(CrashPoint.OPERATION_AFTER_COMMIT)
-        await self._publish(batch)
+        await publish_replayed(self._pool, self._publisher, batch.replayed)
         if batch.ended:
             log.info("operation done", operation=str(batch.operation))
             self._on_end()
         return 1
-
-    async def _publish(self, batch: Batch) -> None:
-        if not batch.replayed:
-            return
-        outgoings = chunks_of(works_of(rescued(row) for row in batch.replayed))
-        failed = [error for error in await self._publisher.publish_many(outgoings) if error is not None]
-        log.info("dead letters replayed", deliveries=batch.acted, messages=len(outgoings), failed=len(failed))
-        if failed:
-            return
-        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-            ids = [row["delivery_id"] for row in batch.replayed]
-            await connection.execute(_PUBLISHED, ids, [row["due_at"] for row in batch.replayed])
 
     async def _fail(self, operation: UUID, error: Exception) -> None:
         """End an operation that would fail again and again."""
@@ -160,20 +140,23 @@ async def _do(connection: Connection, claimed: asyncpg.Record) -> Batch:
 
 
 async def _replay(connection: Connection, claimed: asyncpg.Record, ids: list[UUID], batch: Batch) -> None:
-    lane = Lane.BULK if claimed["matched"] > _KEEP_LANE else None
-    rows = await connection.fetch(_REPLAY, *_given(claimed, ids), _OWED_SECONDS, lane, claimed["overrides"])
-    batch.replayed = [row for row in rows if row["skip"] is None]
-    batch.skipped.update(row["skip"] for row in rows if row["skip"] is not None)
-    _count_missing(batch, len(ids) - len(rows))
+    wish = Wish(
+        actor=claimed["actor"],
+        reason=claimed["reason"],
+        operation=claimed["id"],
+        lane=Lane.BULK if claimed["matched"] > _KEEP_LANE else None,
+        overrides=claimed["overrides"],
+    )
+    done = await replay(connection, ids, wish)
+    batch.replayed = done.rows
+    batch.skipped.update(done.reasons())
+    _count_missing(batch, len(ids) - len(done.rows) - len(done.refused))
 
 
 async def _discard(connection: Connection, claimed: asyncpg.Record, ids: list[UUID], batch: Batch) -> None:
-    batch.discarded = len(await connection.fetch(_DISCARD, *_given(claimed, ids)))
+    who = (claimed["actor"], claimed["reason"], claimed["id"])
+    batch.discarded = len(await connection.fetch(_DISCARD, ids, min(ids), max(ids), *who))
     _count_missing(batch, len(ids) - batch.discarded)
-
-
-def _given(claimed: asyncpg.Record, ids: list[UUID]) -> tuple[object, ...]:
-    return (ids, min(ids), max(ids), claimed["actor"], claimed["reason"], claimed["id"])
 
 
 def _count_missing(batch: Batch, missing: int) -> None:

@@ -1,5 +1,7 @@
 """Which sweeps there are, and how often each runs."""
 
+from collections.abc import Sequence
+
 from carillon_shared.clock import SystemClock
 from carillon_shared.db.pool import Pool
 
@@ -7,7 +9,7 @@ from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.settings import DispatcherSettings
 from carillon_dispatcher.sweepers.cancellations import Cancellations
 from carillon_dispatcher.sweepers.completion import Completion
-from carillon_dispatcher.sweepers.dead_queues import DeadQueues
+from carillon_dispatcher.sweepers.dead_queues import DeadQueue, DeadQueues
 from carillon_dispatcher.sweepers.due import DueDeliveries, after_overdue, after_unknown
 from carillon_dispatcher.sweepers.expiry import Expiry
 from carillon_dispatcher.sweepers.holds import DueHolds
@@ -15,10 +17,13 @@ from carillon_dispatcher.sweepers.housekeeping import Housekeeping
 from carillon_dispatcher.sweepers.leases import ExpiredLeases
 from carillon_dispatcher.sweepers.loop import Sweep
 from carillon_dispatcher.sweepers.lost import LostChunks
+from carillon_dispatcher.sweepers.moved import BATCH as MOVED_BATCH
+from carillon_dispatcher.sweepers.moved import MovedDeadLetters
 from carillon_dispatcher.sweepers.open_events import OpenEvents
 from carillon_dispatcher.sweepers.operations import Operations
 from carillon_dispatcher.sweepers.ranges import StalledRanges
 from carillon_dispatcher.sweepers.receipts import PendingReceipts
+from carillon_dispatcher.sweepers.reconciling import Reconciliations
 from carillon_dispatcher.sweepers.relay import Relay, RelayPublisher
 
 _BATCH = 1000
@@ -33,11 +38,14 @@ def sweeps(
     pool: Pool,
     publisher: RelayPublisher,
     store: PlanStore,
-    dead_queues: DeadQueues,
+    queues: Sequence[DeadQueue],
 ) -> list[Sweep]:
     """Return every sweep of a dispatcher."""
     relay = Relay(pool, publisher, batch=settings.dispatcher_relay_batch)
     holds = DueHolds(pool, publisher, batch=_BATCH)
+    dead_queues = DeadQueues(queues, interval=settings.dispatcher_dead_queue_interval, clock=SystemClock())
+    reconciliations = Reconciliations(queues, pool, publisher)
+    moved = MovedDeadLetters(pool, publisher)
     operations = Operations(pool, publisher, on_end=dead_queues.ask)
     completion = Completion(pool, store, OpenEvents(page=_EVENT_PAGE))
     return [
@@ -46,6 +54,8 @@ def sweeps(
         Sweep("completion", settings.dispatcher_completion_interval, completion.sweep, _EVENT_PAGE),
         Sweep("cancellations", settings.dispatcher_operation_interval, Cancellations(pool).sweep, 1),
         Sweep("operations", settings.dispatcher_operation_interval, operations.work, 1),
+        Sweep("reconciliations", settings.dispatcher_operation_interval, reconciliations.sweep, 1),
+        Sweep("moved-dead-letters", settings.dispatcher_operation_interval, moved.sweep, MOVED_BATCH),
         Sweep("dead-queues", settings.dispatcher_operation_interval, dead_queues.sweep, 1),
         *_rescues(settings, pool, publisher),
         *_housekeeping(settings, pool),
