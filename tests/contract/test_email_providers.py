@@ -237,10 +237,8 @@ async def test_a_cancelled_attempt_gives_its_place_back() -> None:
 
 async def test_waiting_for_a_connection_counts_as_part_of_the_attempt() -> None:
     async with scripted_smtp() as server, smtp(server, connections=1) as provider:
-        async with (
-            provider._connections.slot(),
-            asyncio.timeout(20),
-        ):  # the only one
+        # The only connection is ours, and does not come back.
+        async with provider._connections.slot(), asyncio.timeout(20):
             outcome = await provider.send(mail())
         assert isinstance(outcome, Retry)
         assert outcome.code == "timeout"
