@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from carillon_dispatcher.sweepers.housekeeping import Housekeeping
+from carillon_shared.db.pool import Connection
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.states import Reason
 from support.migrated import MigratedDatabase
 from support.planning import Planning, planning_in
 from support.planning_oracle import TYPE
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -129,3 +132,40 @@ async def test_a_throttled_range_counts_like_a_small_event(migrated: MigratedDat
                 await planning.store.plan_range(key)
         assert await planning.statuses(first) == {"queued": 20}
         assert await planning.statuses(second) == {"held": 20}
+
+
+async def test_slots_that_no_window_reaches_are_cleared_away_in_steps(planning: Planning) -> None:
+    await planning.owner.execute(
+        """INSERT INTO carillon.limit_slots (tenant_id, subscriber, scope, channel, taken)
+        SELECT $1, n, 'type:x', c::carillon.channel,
+               CASE n WHEN 3 THEN '{}' ELSE ARRAY[now() - interval '90 d', now() - n * interval '10 d'] END
+        FROM unnest($2::bigint[]) WITH ORDINALITY AS p(number, n), unnest('{email,inapp}'::text[]) AS c""",
+        planning.world.tenant_id,
+        planning.world.people[:7],
+    )
+    house = Housekeeping(planning.dispatcher, duplicate_days=7, batch=4)
+    assert [await house.clear_slots() for _ in range(4)] == [4, 4, 4, 2]
+    kept = await planning.owner.fetch(
+        "SELECT subscriber, channel::text FROM carillon.limit_slots ORDER BY 1, 2"
+    )
+    assert [tuple(row) for row in kept] == [(n, channel) for n in (1, 2) for channel in ("email", "inapp")]
+    assert await house.clear_slots() == 4
+
+
+async def test_a_slot_cleared_away_while_a_planner_waits_for_it_is_made_again(planning: Planning) -> None:
+    await planning.add_type(throttle=_LIMIT)
+    await planning.plan(await planning.add_event({"users": ["u-1"]}, channels=(Channel.EMAIL,)))
+    event = await planning.add_event({"users": ["u-1"]}, channels=(Channel.EMAIL,))
+    async with planning.owner.acquire() as clearing:
+        async with clearing.transaction():
+            await clearing.execute("DELETE FROM carillon.limit_slots")
+            waiting = asyncio.create_task(planning.plan(event))
+            await eventually(lambda: _is_blocking(clearing), seconds=20, what="the planner at the lock")
+        await waiting
+    assert await planning.owner.fetchval("SELECT cardinality(taken) FROM carillon.limit_slots") == 1
+
+
+async def _is_blocking(connection: Connection) -> bool:
+    """Tell whether another session waits for this one."""
+    blocks = "pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    return bool(await connection.fetchval(f"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {blocks})"))

@@ -1,5 +1,7 @@
 """Makes room ahead and clears away behind."""
 
+from typing import Final
+
 import structlog
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
 
@@ -20,15 +22,34 @@ _RANGES = """
     WHERE e.id = r.event_id AND e.status NOT IN ('dispatching', 'dispatched')
       AND e.accepted_at < now() - interval '1 day'
 """
+LONGEST_WINDOW_DAYS: Final = 31
+"""No limit looks further back (an event type's throttle: 30 days at most)."""
+# The next rows by key. A row that is used meanwhile is looked at again as it is then, and stays.
+_SLOTS = """
+    WITH looked AS MATERIALIZED (
+        SELECT tenant_id, subscriber, scope, channel FROM carillon.limit_slots
+        WHERE (tenant_id, subscriber, scope, channel) > ($1, $2, $3, $4::text::carillon.channel)
+        ORDER BY tenant_id, subscriber, scope, channel LIMIT $5
+    ), gone AS (
+        DELETE FROM carillon.limit_slots l USING looked k
+        WHERE l.tenant_id = k.tenant_id AND l.subscriber = k.subscriber AND l.scope = k.scope
+          AND l.channel = k.channel
+          AND NOT now() - make_interval(days => $6) < ANY (l.taken)
+    )
+    SELECT k.tenant_id, k.subscriber, k.scope, k.channel::text, count(*) OVER () AS looked FROM looked k
+    ORDER BY k.tenant_id DESC, k.subscriber DESC, k.scope DESC, k.channel DESC LIMIT 1
+"""
+_BEFORE_ALL_SLOTS = (0, 0, "", "email")
 
 
 class Housekeeping:
-    """Partitions of the days to come; event keys, tickets and marks that nobody needs any more."""
+    """Partitions of the days to come; event keys, slots, tickets and marks that nobody needs any more."""
 
     def __init__(self, pool: Pool, *, duplicate_days: int, batch: int) -> None:
         self._pool = pool
         self._duplicate_days = duplicate_days
         self._batch = batch
+        self._slots_from: tuple[int, int, str, str] = _BEFORE_ALL_SLOTS
 
     async def make_partitions(self) -> int:
         """Have partitions for the next ten days. Returns 0: there is never more to do at once."""
@@ -46,3 +67,11 @@ class Housekeeping:
             await connection.execute(_RANGES)
             tag = await connection.execute(_KEYS, self._duplicate_days, self._batch)
         return int(tag.split()[-1])
+
+    async def clear_slots(self) -> int:
+        """Delete limits' slots that were taken too long ago to count; return how many rows were looked at."""
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            last = await connection.fetchrow(_SLOTS, *self._slots_from, self._batch, LONGEST_WINDOW_DAYS)
+        looked = last["looked"] if last else 0
+        self._slots_from = tuple(last)[:4] if last and looked == self._batch else _BEFORE_ALL_SLOTS
+        return int(looked)

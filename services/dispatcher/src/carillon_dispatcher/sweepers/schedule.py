@@ -93,4 +93,5 @@ def _housekeeping(settings: DispatcherSettings, pool: Pool) -> list[Sweep]:
     return [
         Sweep("partitions", interval, house.make_partitions, 1),
         Sweep("outdated", interval, house.clear_away, _KEYS),
+        Sweep("outdated-slots", interval, house.clear_slots, _KEYS),
     ]

@@ -13,19 +13,24 @@ RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     who bigint;
+    found integer;
     window_start timestamptz := clock_timestamp() - make_interval(secs => per_seconds);
 BEGIN
     SELECT s.number INTO who FROM carillon.subscribers s WHERE s.tenant_id = tenant AND s.id = subscriber_id;
     IF who IS NULL THEN
         RETURN true;                                      -- nobody has used a slot of a person who is not known
     END IF;
-    INSERT INTO carillon.limit_slots (tenant_id, subscriber, scope, channel, taken)
-    SELECT tenant, who, scope_name, c::carillon.channel, '{}' FROM unnest(channel_names) AS c ORDER BY c
-    ON CONFLICT DO NOTHING;
-    PERFORM FROM carillon.limit_slots l
-    WHERE l.tenant_id = tenant AND l.subscriber = who AND l.scope = scope_name
-      AND l.channel = ANY (channel_names::carillon.channel[])
-    ORDER BY l.channel FOR UPDATE;
+    LOOP                                                  -- again when housekeeping has removed one in between
+        INSERT INTO carillon.limit_slots (tenant_id, subscriber, scope, channel, taken)
+        SELECT tenant, who, scope_name, c::carillon.channel, '{}' FROM unnest(channel_names) AS c ORDER BY c
+        ON CONFLICT DO NOTHING;
+        PERFORM FROM carillon.limit_slots l
+        WHERE l.tenant_id = tenant AND l.subscriber = who AND l.scope = scope_name
+          AND l.channel = ANY (channel_names::carillon.channel[])
+        ORDER BY l.channel FOR UPDATE;
+        GET DIAGNOSTICS found = ROW_COUNT;
+        EXIT WHEN found = (SELECT count(DISTINCT c) FROM unnest(channel_names) AS c);
+    END LOOP;
     IF EXISTS (
         SELECT FROM carillon.limit_slots l
         WHERE l.tenant_id = tenant AND l.subscriber = who AND l.scope = scope_name

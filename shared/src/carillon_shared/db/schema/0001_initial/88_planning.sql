@@ -65,20 +65,29 @@ END $$;
 CREATE FUNCTION carillon.lock_slots(
     tenants integer[], subscribers bigint[], scopes text[], channels carillon.channel[]) RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+    wanted integer := (
+        SELECT count(*) FROM (SELECT DISTINCT * FROM unnest(tenants, subscribers, scopes, channels)) AS w);
+    found integer;
 BEGIN
-    INSERT INTO carillon.limit_slots (tenant_id, subscriber, scope, channel, taken)
-    SELECT DISTINCT w.tenant_id, w.subscriber, w.scope, w.channel, '{}'::timestamptz[]
-    FROM unnest(tenants, subscribers, scopes, channels) AS w(tenant_id, subscriber, scope, channel)
-    ORDER BY 1, 2, 3, 4
-    ON CONFLICT DO NOTHING;
-    PERFORM FROM (
-        SELECT DISTINCT u.tenant_id, u.subscriber, u.scope, u.channel
-        FROM unnest(tenants, subscribers, scopes, channels) AS u(tenant_id, subscriber, scope, channel)
-        ORDER BY 1, 2, 3, 4) AS w
-    CROSS JOIN LATERAL (
-        SELECT FROM carillon.limit_slots v
-        WHERE v.tenant_id = w.tenant_id AND v.subscriber = w.subscriber AND v.scope = w.scope AND v.channel = w.channel
-        OFFSET 0 FOR UPDATE) AS locked;
+    LOOP                                                  -- again when housekeeping has removed one in between
+        INSERT INTO carillon.limit_slots (tenant_id, subscriber, scope, channel, taken)
+        SELECT DISTINCT w.tenant_id, w.subscriber, w.scope, w.channel, '{}'::timestamptz[]
+        FROM unnest(tenants, subscribers, scopes, channels) AS w(tenant_id, subscriber, scope, channel)
+        ORDER BY 1, 2, 3, 4
+        ON CONFLICT DO NOTHING;
+        PERFORM FROM (
+            SELECT DISTINCT u.tenant_id, u.subscriber, u.scope, u.channel
+            FROM unnest(tenants, subscribers, scopes, channels) AS u(tenant_id, subscriber, scope, channel)
+            ORDER BY 1, 2, 3, 4) AS w
+        CROSS JOIN LATERAL (
+            SELECT FROM carillon.limit_slots v
+            WHERE v.tenant_id = w.tenant_id AND v.subscriber = w.subscriber AND v.scope = w.scope
+              AND v.channel = w.channel
+            OFFSET 0 FOR UPDATE) AS locked;
+        GET DIAGNOSTICS found = ROW_COUNT;
+        EXIT WHEN found = wanted;
+    END LOOP;
 END $$;
 
 -- Rows for events without a throttle. `again`: some of the rows exist already. Without ON CONFLICT, which would look

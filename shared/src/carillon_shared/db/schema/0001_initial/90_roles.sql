@@ -51,11 +51,11 @@ GRANT SELECT ON carillon.queue_watermarks TO carillon_api;
 -- The dispatcher: plans, relays, rescues.
 GRANT SELECT ON carillon.tenants, carillon.event_types, carillon.templates, carillon.memberships,
     carillon.preferences, carillon.queue_watermarks, carillon.attempts TO carillon_dispatcher;
-GRANT SELECT, INSERT, UPDATE ON carillon.subscribers, carillon.limit_slots, carillon.events, carillon.deliveries,
-    carillon.attempts TO carillon_dispatcher;
-GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.fanout_ranges, carillon.due, carillon.leases, carillon.dead_letters,
-    carillon.corrections, carillon.poison_messages, carillon.event_keys, carillon.stream_tickets, carillon.queue_watermarks
+GRANT SELECT, INSERT, UPDATE ON carillon.subscribers, carillon.events, carillon.deliveries, carillon.attempts
     TO carillon_dispatcher;
+GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.fanout_ranges, carillon.due, carillon.leases, carillon.dead_letters,
+    carillon.corrections, carillon.poison_messages, carillon.event_keys, carillon.stream_tickets, carillon.queue_watermarks,
+    carillon.limit_slots TO carillon_dispatcher;
 
 -- Workers: lease, settle, and read what a message needs.
 DO $$
