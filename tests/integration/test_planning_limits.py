@@ -158,9 +158,10 @@ async def test_a_slot_cleared_away_while_a_planner_waits_for_it_is_made_again(pl
     event = await planning.add_event({"users": ["u-1"]}, channels=(Channel.EMAIL,))
     async with planning.owner.acquire() as clearing:
         async with clearing.transaction():
-            await clearing.execute("DELETE FROM carillon.limit_slots")
+            await clearing.execute("SELECT FROM carillon.limit_slots FOR UPDATE")
             waiting = asyncio.create_task(planning.plan(event))
             await eventually(lambda: _is_blocking(clearing), seconds=20, what="the planner at the lock")
+            await clearing.execute("DELETE FROM carillon.limit_slots")
         await waiting
     assert await planning.owner.fetchval("SELECT cardinality(taken) FROM carillon.limit_slots") == 1
 
