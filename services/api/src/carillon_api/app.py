@@ -21,6 +21,7 @@ from carillon_api.links import router as links_router
 from carillon_api.operators.delivery_routes import router as delivery_commands_router
 from carillon_api.operators.export_routes import router as export_router
 from carillon_api.operators.operation_routes import router as operations_router
+from carillon_api.operators.poison_routes import router as poison_router
 from carillon_api.operators.routes import router as operators_router
 from carillon_api.pages.routes import router as pages_router
 from carillon_api.parts import open_services
@@ -52,6 +53,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     signals_router,
     export_router,
     operators_router,
+    poison_router,
     operations_router,
     delivery_commands_router,
     receipts_router,

@@ -106,6 +106,25 @@ class ReplayRequest(OperationRequest):
         return self
 
 
+class ReconcileRequest(BaseModel):
+    """Compare the dead queues with the dead letters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    channel: Channel | None = Field(default=None, description="This channel's queue only.")
+    dry_run: bool = Field(default=False, description="Only tell what differs.")
+    reason: Why = Field(default="reconcile", description="Why, for the audit.")
+
+
+class QueueReport(BaseModel):
+    """How a dead queue and the dead letters differed. Counts this tenant's; what is mended, is for all."""
+
+    agreed: int = Field(description="Dead letters with their copy.")
+    stale: int = Field(description="Copies without their dead letter: removed.")
+    duplicate: int = Field(description="Second copies: removed.")
+    missing: int = Field(description="Dead letters without their copy: published.")
+
+
 class OperationStarted(BaseModel):
     """The operation is stored and will be carried out."""
 
@@ -127,6 +146,7 @@ class OperationKind(StrEnum):
 
     REPLAY = "replay"
     DISCARD = "discard"
+    RECONCILE = "reconcile"
 
 
 class OperationStatus(StrEnum):
@@ -139,7 +159,7 @@ class OperationStatus(StrEnum):
 
 
 class Operation(BaseModel):
-    """A replay or discard and its progress."""
+    """A replay, discard or reconciliation and its progress."""
 
     id: UUID
     kind: OperationKind
@@ -150,10 +170,12 @@ class Operation(BaseModel):
     actor: str
     rate_per_second: int
     matched: int = Field(description="Dead letters in the filter when it began.")
-    acted: int = Field(description="How many were replayed, or discarded.")
+    acted: int = Field(description="How many were replayed, discarded, or mended.")
     skipped: dict[str, int] = Field(
         description="How many stay dead, by reason; `no_longer_dead`: another operation was there first."
     )
+    dry_run: bool = Field(description="For a reconciliation: nothing is mended.")
+    report: dict[Channel, QueueReport] | None = Field(description="For a reconciliation: by channel.")
     percent: float
     error: str | None
     created_at: datetime

@@ -18,6 +18,7 @@ from carillon_api.operators.models import (
     OperationKind,
     OperationRequest,
     OperationStarted,
+    ReconcileRequest,
     ReplayRequest,
 )
 from carillon_api.operators.operations import Order
@@ -61,6 +62,22 @@ async def discard(
 ) -> OperationStarted | DryRun:
     """Give dead letters up, for a reason."""
     return await _ask(OperationKind.DISCARD, wanted, caller, services, response)
+
+
+@router.post(
+    "/dead-letters:reconcile",
+    operation_id="reconcileDeadLetters",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=problems(),
+)
+async def reconcile(wanted: ReconcileRequest, caller: Operator, services: Parts) -> OperationStarted:
+    """Compare the dead queues with the dead letters, and mend the queues: the database is what counts.
+
+    Copies without a dead letter are removed, missing ones are published: a purged queue is built anew.
+    """
+    chosen = {"channel": wanted.channel.value} if wanted.channel else {}
+    order = Order(kind=OperationKind.RECONCILE, chosen=chosen, reason=wanted.reason, dry_run=wanted.dry_run)
+    return await begin(order, services, caller)
 
 
 async def _ask(
@@ -144,7 +161,7 @@ async def list_audit(
     cursor: Cursor = None,
 ) -> Page[AuditEntry]:
     """List who did what, when and why, newest first."""
-    before = _place(cursor)
+    before = place_of(cursor)
     async with tenant_transaction(services.pool, caller.tenant_id) as connection:
         rows = await audit.list_entries(
             connection,
@@ -171,7 +188,8 @@ async def _found(services: Services, caller: ApiKey, operation_id: UUID) -> Oper
     return found
 
 
-def _place(cursor: str | None) -> int | None:
+def place_of(cursor: str | None) -> int | None:
+    """Return the number that a cursor of a numbered list holds. Raises `Problem` for any other cursor."""
     key = key_of(cursor)
     if key is None:
         return None

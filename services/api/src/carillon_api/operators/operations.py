@@ -24,11 +24,12 @@ GROUP BY l.reason ORDER BY l.reason
 _OLDEST = f"SELECT delivery_id FROM carillon.matching_dead_letters($1, $2, {_ENDLESS}, NULL, NULL, $3)"
 _SKIPS = "SELECT skip::text, count(*) AS n FROM carillon.replay_skips($1, $2, $3, $4) GROUP BY skip"
 _BEGIN = """
-INSERT INTO carillon.operations (tenant_id, kind, filter, reason, actor, rate_per_second, matched, overrides)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id
+INSERT INTO carillon.operations (
+    tenant_id, kind, filter, reason, actor, rate_per_second, matched, overrides, dry_run)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id
 """
 _COLUMNS = """id, kind, status, filter, overrides, reason, actor, rate_per_second, matched, acted, skipped,
-    error, created_at, updated_at, ended_at"""
+    error, dry_run, report, created_at, updated_at, ended_at"""
 _GET = f"SELECT {_COLUMNS} FROM carillon.operations WHERE id = $1 AND tenant_id = $2"
 _STOP = """
 UPDATE carillon.operations SET status = 'stopped', ended_at = now(), updated_at = now()
@@ -45,6 +46,7 @@ class Order:
     reason: str = ""
     rate: int = DEFAULT_RATE
     overrides: dict[str, Any] | None = None
+    dry_run: bool = False  # of a reconciliation; the others' dry runs are answered at once
 
 
 async def count(connection: Connection, *, tenant_id: int, chosen: dict[str, Any]) -> dict[str, int]:
@@ -89,6 +91,7 @@ async def begin(connection: Connection, order: Order, *, tenant_id: int, actor: 
         order.rate,
         matched,
         order.overrides,
+        order.dry_run,
     )
     return UUID(str(value))
 
