@@ -19,8 +19,8 @@ from carillon_shared.telemetry import metrics
 from carillon_shared.topology.carillon import dead_queue, dispatch_queue, fanout_queue
 
 from carillon_dispatcher.fanout import FanoutHandler
-from carillon_dispatcher.handler import DispatchHandler
 from carillon_dispatcher.given_up import GivenUpHandler
+from carillon_dispatcher.handler import DispatchHandler
 from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.settings import DispatcherSettings
 from carillon_dispatcher.sweepers.dead_queues import DeadQueue
@@ -28,12 +28,12 @@ from carillon_dispatcher.sweepers.expiry import Expiry
 from carillon_dispatcher.sweepers.loop import Sweep, keep_sweeping
 from carillon_dispatcher.sweepers.schedule import sweeps
 from carillon_dispatcher.sweepers.walking import PASS_LIMIT, QueueWalk
-_DISPATCH = BatchLimits(prefetch=600, max_batch=200)
 
+_DISPATCH = BatchLimits(prefetch=600, max_batch=200)
 # A range is thousands of deliveries, so few are enough; other dispatchers take the rest meanwhile.
 _FANOUT = BatchLimits(prefetch=4, max_batch=2)
-_EXPIRY_BATCH = 100
 _GIVEN_UP = BatchLimits(prefetch=200, max_batch=100)
+_EXPIRY_BATCH = 100
 
 
 async def run_dispatcher(settings: DispatcherSettings, shutdown: Shutdown) -> None:
@@ -78,8 +78,8 @@ def _consumers(pool: Pool, session: BrokerSession, store: PlanStore) -> list[Bat
     return [
         *(consumer(dispatch_queue(lane), _DISPATCH, dispatch) for lane in Lane),
         *(consumer(fanout_queue(lane), _FANOUT, fanout) for lane in Lane),
-    ]
         consumer(DISPATCH_DEAD_QUEUE, _GIVEN_UP, GivenUpHandler(pool, session.publisher)),
+    ]
 
 
 def _dead_queues(pool: Pool, session: BrokerSession) -> list[DeadQueue]:

@@ -34,10 +34,10 @@ async def run_inapp_worker(service: Service, shutdown: Shutdown) -> None:
             feed=FeedStore(pool),
             catalogue=Catalogue(pool, channel=Channel.INAPP, clock=SystemClock()),
             publisher=session.publisher,
+            moved=MovedLetters(pool),
         )
         poison = PoisonStore(pool)
         consumers = [
-            moved=MovedLetters(pool),
             BatchConsumer(
                 session,
                 [work_queue(Channel.INAPP, lane)],
