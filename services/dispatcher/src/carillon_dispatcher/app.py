@@ -16,7 +16,7 @@ from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.service import Service
 from carillon_shared.telemetry import metrics
-from carillon_shared.topology.carillon import dead_queue, dispatch_queue, fanout_queue
+from carillon_shared.topology.carillon import DISPATCH_DEAD_QUEUE, dead_queue, dispatch_queue, fanout_queue
 
 from carillon_dispatcher.fanout import FanoutHandler
 from carillon_dispatcher.given_up import GivenUpHandler
