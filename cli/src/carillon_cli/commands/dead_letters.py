@@ -6,6 +6,7 @@ import typer
 
 from carillon_cli.api import segment
 from carillon_cli.calling import with_api
+from carillon_cli.commands import poison
 from carillon_cli.commands.dead_letter_corrections import (
     DataOption,
     EmailOption,
@@ -13,6 +14,7 @@ from carillon_cli.commands.dead_letter_corrections import (
     corrections,
 )
 from carillon_cli.commands.dead_letter_export import export
+from carillon_cli.commands.dead_letter_reconcile import reconcile
 from carillon_cli.commands.dead_letter_selection import (
     ChannelOption,
     DeadReasonOption,
@@ -41,6 +43,8 @@ Rate = Annotated[int | None, typer.Option(min=1, help="At most so many a second.
 
 
 app.command()(export)
+app.command()(reconcile)
+app.add_typer(poison.app, name="poison")
 
 
 @app.command("list")
