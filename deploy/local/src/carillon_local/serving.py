@@ -24,6 +24,7 @@ from carillon_local.platform import (
 )
 from carillon_local.ports import PortHolder
 from carillon_local.postgres import PostgresServer
+from carillon_local.schema_marks import SchemaMarks
 from carillon_local.server_children import port_mapper_child, postgres_child, rabbitmq_child
 from carillon_local.side_by_side import side_by_side
 from carillon_local.start_plan import StartPlan, make_plan
@@ -137,11 +138,18 @@ async def _bring_up_database(run: _Run, supervisor: Supervisor) -> None:
     if run.plan.postgres is None:
         run.say("Using the database of CARILLON_DATABASE_URL")
     else:
+        _marks_of(run.plan.postgres).check()
         run.say("Starting PostgreSQL")
         await supervisor.start([postgres_child(run.plan.postgres)])
         await _prepare_database(run, run.plan.postgres)
     run.say("Bringing the database's tables up to date")
     await supervisor.run_step("migrate", migrate_command(run.plan.addresses))
+    if run.plan.postgres is not None:
+        _marks_of(run.plan.postgres).write()
+
+
+def _marks_of(server: PostgresServer) -> SchemaMarks:
+    return SchemaMarks(server.folder, server.account)
 
 
 async def _prepare_database(run: _Run, server: PostgresServer) -> None:
