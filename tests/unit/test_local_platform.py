@@ -49,6 +49,15 @@ def test_the_whatsapp_worker_and_the_mock_provider_share_a_token(addresses: Addr
     assert sent == asked == addresses.secrets.whatsapp_access_token
 
 
+def test_the_mock_provider_reports_to_the_api_with_the_secrets_they_share(addresses: Addresses) -> None:
+    api = service_environment(next(service for service in SERVICES if service.name == "api"), addresses)
+    mock = service_environment(MOCK_PROVIDERS, addresses)
+    for name in ("APP_SECRET", "VERIFY_TOKEN"):
+        assert api[f"CARILLON_API_WHATSAPP_{name}"] == mock[f"CARILLON_MOCK_WHATSAPP_{name}"]
+    port = addresses.ports["api"]
+    assert mock["CARILLON_MOCK_WHATSAPP_WEBHOOK_URL"] == f"http://127.0.0.1:{port}/v1/receipts/whatsapp/-"
+
+
 def test_no_two_processes_listen_on_one_port(addresses: Addresses) -> None:
     listening = [service_child(service, addresses).ready_url for service in (*SERVICES, MOCK_PROVIDERS)]
     metrics = [service.metrics_port for service in SERVICES]

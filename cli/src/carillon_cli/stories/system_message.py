@@ -15,6 +15,7 @@ async def system_message(stage: Stage) -> Sequence[Check]:
             stage.feed(sent, anna, "Maintenance tonight", "22:05"),
             stage.mail(sent, "chimeg@acme.example", "Maintenance tonight", "We restart at 22:00"),
             stage.phone(sent, "+97688123456", "Maintenance tonight"),
+            stage.delivery(sent, "bat", "whatsapp", status="read"),
             stage.delivery(sent, "unlucky", "email", status="skipped", reason="opted_out"),
             stage.completed(sent),
         )

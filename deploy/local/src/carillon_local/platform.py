@@ -69,6 +69,10 @@ MOCK_PROVIDERS = Service(
         "CARILLON_MOCK_SMTP_PORT": "{mock_smtp}",
         "CARILLON_MOCK_WHATSAPP_TOKEN": "{whatsapp_token}",
         "CARILLON_MOCK_WHATSAPP_PHONE_NUMBER_ID": WHATSAPP_PHONE_NUMBER_ID,
+        "CARILLON_MOCK_WHATSAPP_APP_SECRET": "{whatsapp_app_secret}",
+        "CARILLON_MOCK_WHATSAPP_VERIFY_TOKEN": "{whatsapp_verify_token}",
+        # All tenants send from the one number, so their receipts come to one address.
+        "CARILLON_MOCK_WHATSAPP_WEBHOOK_URL": f"http://{HOST}:{{api}}/v1/receipts/whatsapp/-",
     },
 )
 
@@ -84,6 +88,8 @@ SERVICES = (
             "CARILLON_API_PORT": "{api}",
             "CARILLON_API_KEY_PEPPER": "{api_key_pepper}",
             "CARILLON_API_TOKEN_SECRET": "{api_token_secret}",
+            "CARILLON_API_WHATSAPP_APP_SECRET": "{whatsapp_app_secret}",
+            "CARILLON_API_WHATSAPP_VERIFY_TOKEN": "{whatsapp_verify_token}",
         },
     ),
     Service(
@@ -153,6 +159,8 @@ def service_environment(service: Service, addresses: Addresses) -> dict[str, str
     values = {
         **addresses.ports,
         "whatsapp_token": addresses.secrets.whatsapp_access_token,
+        "whatsapp_app_secret": addresses.secrets.whatsapp_app_secret,
+        "whatsapp_verify_token": addresses.secrets.whatsapp_verify_token,
         "api_key_pepper": addresses.secrets.api_key_pepper,
         "api_token_secret": addresses.secrets.api_token_secret,
     }

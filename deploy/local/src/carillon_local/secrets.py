@@ -35,6 +35,8 @@ class Secrets(BaseModel):
         superuser: of PostgreSQL's superuser.
         broker: of the broker's only user.
         whatsapp_access_token: what the WhatsApp worker shows the mock provider.
+        whatsapp_app_secret: signs the mock provider's webhooks.
+        whatsapp_verify_token: what the mock provider asks the API for before it posts any.
         api_key_pepper: keys the hashes of API keys.
         api_token_secret: signs subscriber tokens.
         roles: of each database login role, by its name.
@@ -45,6 +47,8 @@ class Secrets(BaseModel):
     superuser: str = Field(default_factory=new_password)
     broker: str = Field(default_factory=new_password)
     whatsapp_access_token: str = Field(default_factory=new_password)
+    whatsapp_app_secret: str = Field(default_factory=new_password)
+    whatsapp_verify_token: str = Field(default_factory=new_password)
     api_key_pepper: str = Field(default_factory=new_password)
     api_token_secret: str = Field(default_factory=new_password)
     roles: dict[str, str] = Field(default_factory=lambda: {role: new_password() for role in LOGIN_ROLES})

@@ -40,10 +40,18 @@ def secret_files(secrets: Secrets) -> Mapping[str, Files]:
         name: {"database_url": _database_url(secrets, _role(name)), "broker_url": _broker_url(secrets)}
         for name in _DATABASE_USERS
     }
-    files["api"] |= {"key_pepper": secrets.api_key_pepper, "token_secret": secrets.api_token_secret}
+    webhooks = {
+        "whatsapp_app_secret": secrets.whatsapp_app_secret,
+        "whatsapp_verify_token": secrets.whatsapp_verify_token,
+    }
+    files["api"] |= {
+        "key_pepper": secrets.api_key_pepper,
+        "token_secret": secrets.api_token_secret,
+        **webhooks,
+    }
     files["whatsapp-worker"]["access_token"] = secrets.whatsapp_access_token
     return files | {
-        "mock-providers": {"whatsapp_token": secrets.whatsapp_access_token},
+        "mock-providers": {"whatsapp_token": secrets.whatsapp_access_token, **webhooks},
         "postgres": {"superuser_password": secrets.superuser},
         _RABBITMQ: {"login.conf": _LOGIN.format(user=USER, password=secrets.broker)},
         INSTALLATION: {
