@@ -1,13 +1,18 @@
 """The engine's bookkeeping: which send slots a wave takes, and when the row of a lease may go."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 from carillon_shared.broker.incoming import Incoming
 from carillon_shared.contracts.messages import WorkChunk
 from carillon_shared.delivery.attempt import Attempted
-from carillon_shared.delivery.engine import _ending_with, _write_off
+from carillon_shared.delivery.engine import DeliveryEngine, _ending_with, _write_off
 from carillon_shared.delivery.slots import Slots
+from carillon_shared.delivery.store import Answer, LeaseRequest
 from carillon_shared.delivery.work import Chunk, Ended, EventWork, Item, Lease
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.delivery import EventContent, LeasedDelivery, Recipient, TenantProfile
@@ -31,9 +36,8 @@ def item(number: int, lane: Lane = Lane.NORMAL) -> Item:
         delivery_ids=[UUID(int=number)],
     )
     incoming = Incoming(b"", None, None, {}, "", "", False, None, 1, 1)  # noqa: FBT003 - as it comes off the wire
-    return Item(
-        Chunk(incoming, message, EventWork(EVENT, {}, policy_for({}, Channel.EMAIL))), UUID(int=number)
-    )
+    work = EventWork(EVENT, {}, policy_for({}, Channel.EMAIL))
+    return Item(Chunk(incoming, message, work, None, {UUID(int=number)}), UUID(int=number))
 
 
 def ended(one: Item, lease: Lease) -> Ended:
@@ -90,3 +94,45 @@ def test_several_leases_in_one_wave_are_told_apart() -> None:
     assert _ending_with(wave) == [1]
     assert _write_off(wave) == []
     assert (whole.open, half.open) == (0, 1)
+
+
+class SlowStore:
+    """A database whose answer to a lease takes its time, and then refuses everything."""
+
+    def __init__(self) -> None:
+        self.waves = 0
+        self.asked = asyncio.Event()
+        self.answering = asyncio.Event()
+
+    async def wave(self, _: Sequence[Ended], request: LeaseRequest | None, **__: Any) -> Answer:
+        self.waves += 1
+        assert self.waves < 10, "waves of nothing"
+        if request is None:
+            return Answer({}, {})
+        self.asked.set()
+        await self.answering.wait()
+        return Answer({}, {one.id: {"verdict": "stale"} for one in request.items})  # type: ignore[misc]  # as a row
+
+
+async def test_what_is_handed_in_while_draining_is_left_and_the_engine_ends() -> None:
+    store, providers = SlowStore(), Mock(could_begin=True, reserve=lambda wanted: [None] * wanted)
+    providers.ready_in.return_value = None
+    engine = DeliveryEngine(
+        store=store,  # type: ignore[arg-type]  # plays the database
+        attempts=Mock(),
+        providers=providers,
+        publisher=Mock(),
+        concurrency=4,
+        attempt_limit=1,
+        clock=Mock(),
+    )
+    late = item(2).chunk
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(engine.run())
+        engine.admit(item(1).chunk)
+        await store.asked.wait()
+        engine.drain()
+        engine.admit(late)
+        await asyncio.sleep(0.01)  # each of the waves has had its turn
+        store.answering.set()
+    assert (store.waves, late.open) == (1, {UUID(int=2)})

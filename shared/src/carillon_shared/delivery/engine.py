@@ -158,7 +158,8 @@ class DeliveryEngine:
 
     @property
     def _could_begin(self) -> bool:
-        return self._slots.could_take and self._providers.could_begin
+        # Messages may still be handed in by an intake that had begun to read them; they go back unacked.
+        return not self._draining and self._slots.could_take and self._providers.could_begin
 
     def _wait_for_providers(self) -> None:
         """Look again when a provider is ready for what has a slot and may not begin yet."""
