@@ -149,6 +149,16 @@ async def test_the_failure_of_an_earlier_message_says_nothing_of_the_last(report
     assert (await reporting.row(delivery))["status"] == "failed"
 
 
+@pytest.mark.parametrize("status", ["read", "delivered", "failed"])
+async def test_another_message_of_the_same_delivery_lowers_nothing(reporting: Reporting, status: str) -> None:
+    (delivery,) = await reporting.deliveries(status, attempt=2)
+    lower = {"read": "delivered", "delivered": "sent", "failed": "sent"}[status]
+    assert await reporting.report(receipt(delivery, lower, "wamid.2")) == (1, 1, 0)
+    assert (await reporting.row(delivery))["status"] == status
+    await reporting.report(receipt(delivery, "read", "wamid.3"))
+    assert (await reporting.row(delivery))["status"] == "read"
+
+
 async def test_an_unknown_outcome_that_failed_for_good_is_not_tried_again(
     reporting: Reporting, dispatcher: Pool
 ) -> None:
