@@ -112,6 +112,20 @@ async def test_what_is_mended_is_replayed_and_arrives_once(platform: Seen, tenan
     assert len(await platform.mails_to(story.address)) == 1
 
 
+async def test_a_correction_arrives_where_and_as_it_was_put_right(platform: Seen, tenant: Tenant) -> None:
+    story = Story(tenant)
+    event, delivery = await story.begin()
+    content = {"subject": "Ready: {{ data.report }}", "text": "It is ready."}
+    reply = await tenant.http.put(f"/v1/event-types/{TYPE}/templates/email/en", json=content)
+    assert reply.is_success, reply.text
+    overrides = {"address": {"email": story.address}, "data": {"report": "Q3"}}
+    done = await story.ask("replay", filter={"ids": [delivery]}, overrides=overrides)
+    assert (done["status"], done["acted"]) == ("done", 1)
+    await tenant.event_is(event, sent=1)
+    (mail,) = await platform.mails_to(story.address)
+    assert mail["subject"] == "Ready: Q3"
+
+
 async def test_who_has_opted_out_since_is_left_in_peace(platform: Seen, tenant: Tenant) -> None:
     story = Story(tenant)
     event, delivery = await story.begin()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.audience import address_of, register_many
+from support.platform import Platform
 from support.tenant import Tenant
 from support.waiting import eventually
 
@@ -137,8 +138,16 @@ async def _has_mails(ground: Ground, tenant: Tenant, count: int) -> None:
     await eventually(enough, seconds=180, what=f"{count} mails of {tenant.slug}")
 
 
+async def _as_in_production(platform: Platform) -> None:
+    """Take the quick sweeps away: going through ten thousand open events twice a second would count too."""
+    platform.extra.clear()
+    for name in ("dispatcher", "email-worker"):
+        await platform.restart(name)
+
+
 async def test_ten_thousand_drain_within_a_minute_and_no_urgent_event_waits(ground: Ground) -> None:
     platform = ground.platform
+    await _as_in_production(platform)
     tenant, other = await platform.new_tenant(), await platform.new_tenant()
     await _dead_letters(ground, tenant, count=DEAD)
     (person,) = await register_many(platform, other, 1)
@@ -147,6 +156,7 @@ async def test_ten_thousand_drain_within_a_minute_and_no_urgent_event_waits(grou
     begun = time.monotonic()
     operation = await _begin(tenant, REPLAY, filter={"event_type": "code.sent"})
     (done,) = await _ended(tenant, operation)
+    queued = time.monotonic() - begun
     await _has_mails(ground, tenant, DEAD)
     took = time.monotonic() - begun
     live.stopping.set()
@@ -155,8 +165,9 @@ async def test_ten_thousand_drain_within_a_minute_and_no_urgent_event_waits(grou
     assert (done["status"], done["acted"], done["skipped"]) == ("done", DEAD, {})
     mails = Counter(mail["subject"] for mail in await _mails(ground, tenant))
     assert mails == {f"Code {n}": 1 for n in range(DEAD)}
-    assert took < DRAIN_SECONDS
-    assert max(waits) < WAIT_SECONDS, f"{len(waits)} urgent events while {took:.1f} s of replay"
+    told = f"queued in {queued:.1f} s, sent in {took:.1f} s; {len(waits)} urgent, slowest {max(waits):.2f} s"
+    assert max(waits) < WAIT_SECONDS, told
+    assert took < DRAIN_SECONDS, told
 
 
 async def test_two_replays_at_once_send_each_mail_once(ground: Ground) -> None:

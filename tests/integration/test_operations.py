@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from carillon_dispatcher.planning.store import PlanStore
+from carillon_dispatcher.sweepers.completion import Completion
 from carillon_dispatcher.sweepers.holds import DueHolds
+from carillon_dispatcher.sweepers.open_events import OpenEvents
 from carillon_dispatcher.sweepers.operations import NO_LONGER_DEAD, Operations
 from carillon_shared.contracts.messages import WorkChunk
 from carillon_shared.db.pool import Pool
@@ -15,6 +18,7 @@ from carillon_shared.domain.channels import Channel
 from support.dead_letters import Graveyard
 from support.migrated import MigratedDatabase
 from support.planning import RecordingPublisher
+from support.waiting import eventually
 from support.world import make_world
 
 
@@ -304,3 +308,31 @@ async def test_poison_is_sent_again_alone(scene: Scene) -> None:
     await scene.graves.ask("replay")
     await scene.work()
     assert [(len(chunk.delivery_ids), chunk.isolated) for chunk in scene.published()] == [(1, True)] * 2
+
+
+async def test_an_event_is_not_closed_while_a_replay_opens_it(
+    scene: Scene, migrated: MigratedDatabase
+) -> None:
+    event, (one,) = await scene.graves.bury()
+    await scene.sql("UPDATE carillon.events SET status = 'dispatched'")
+    await scene.graves.ask("replay")
+    other = await migrated.pool("carillon_dispatcher", max_size=1)
+    completion = Completion(other, PlanStore(other, range_size=100), OpenEvents(page=100))
+    async with scene.graves.world.pool.acquire() as blocker, blocker.transaction():
+        # The replay waits here, half done: it has its event, and its statement is still to come.
+        await blocker.execute("LOCK TABLE carillon.corrections IN ACCESS EXCLUSIVE MODE")
+        replaying = asyncio.create_task(scene.operations().work())
+        await eventually(lambda: _waits(scene), seconds=20, what="the replay to wait")
+        closing = asyncio.create_task(completion.sweep())
+        await eventually(lambda: _waits(scene, many=2), seconds=20, what="the closing to wait for the replay")
+    assert await replaying == 1
+    assert await closing == 0
+    await other.close()
+    assert (await scene.graves.delivery(one))["status"] == "queued"
+    status = await scene.graves.world.pool.fetchval("SELECT status FROM carillon.events WHERE id = $1", event)
+    assert status == "dispatched"
+
+
+async def _waits(scene: Scene, *, many: int = 1) -> bool:
+    waiting = await scene.graves.world.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return bool(waiting >= many)

@@ -11,6 +11,10 @@ from carillon_dispatcher.sweepers.open_events import OpenEvents
 log = structlog.get_logger(__name__)
 
 _FIRST_OPEN = "SELECT event_id, delivery_id FROM carillon.first_open($1, $2)"
+_LOCK = """
+    SELECT id FROM carillon.events
+    WHERE id = ANY ($1) AND id BETWEEN $2 AND $3 AND status = 'dispatched' ORDER BY id FOR NO KEY UPDATE
+"""
 _COMPLETE = """
     WITH completed AS (
         UPDATE carillon.events SET status = 'completed'
@@ -48,27 +52,30 @@ class Completion:
             over = [row["id"] for row in await connection.fetch(_FANOUT_OVER)]
             events = await self._events.dispatched(connection)
             done = await self._done(connection, events) if events else []
-            completed = 0
-            if done:
-                completed = await connection.fetchval(_COMPLETE, done, min(done), max(done))
+            closed = await self._close(connection, done) if done else []
         if over:
             await self._store.finish_fanout(over)
-        for event in done:
+        for event in closed:
             self._open.pop(event, None)
-        return completed
+        return len(closed)
 
     async def _done(self, connection: Connection, events: list[UUID]) -> list[UUID]:
         if len(self._open) > _MAX_KNOWN:
             self._open.clear()
-        known = [self._open.get(event) for event in events]
-        done = await self._look(connection, events, known)
-        # A replay may have opened an earlier one again, so the last look is at all of them.
-        second = [event for event in done if event in self._open]
-        if not second:
-            return done
-        return [event for event in done if event not in self._open] + await self._look(
-            connection, second, [None] * len(second)
-        )
+        return await self._look(connection, events, [self._open.get(event) for event in events])
+
+    async def _close(self, connection: Connection, done: list[UUID]) -> list[UUID]:
+        """Close events, unless one of all their deliveries is open: a replay may have opened an earlier one.
+
+        A replay locks its events too, so it is seen here, or it sees here what it has to open again.
+        """
+        async with connection.transaction():
+            rows = await connection.fetch(_LOCK, done, min(done), max(done))
+            locked = [row["id"] for row in rows]
+            still = await self._look(connection, locked, [None] * len(locked)) if locked else []
+            if still:
+                await connection.execute(_COMPLETE, still, min(still), max(still))
+        return still
 
     async def _look(self, connection: Connection, events: list[UUID], froms: list[UUID | None]) -> list[UUID]:
         rows = await connection.fetch(_FIRST_OPEN, events, froms)

@@ -95,6 +95,12 @@ BEGIN
     FROM (SELECT d.id FROM carillon.deliveries d
           WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'dead'
           ORDER BY d.id FOR UPDATE) AS o;
+    -- Whoever closes an event locks it too, and looks at its deliveries then: an event with an open one stays open.
+    PERFORM FROM carillon.events e
+    WHERE e.id = ANY (ARRAY(SELECT DISTINCT d.event_id FROM carillon.deliveries d
+                            WHERE d.id = ANY (locked) AND d.id BETWEEN lowest AND highest))
+      AND e.id BETWEEN first_event AND last_event
+    ORDER BY e.id FOR NO KEY UPDATE;
     -- A new statement: it sees what those have committed who held the locks before.
     RETURN QUERY
     WITH judged AS MATERIALIZED (
