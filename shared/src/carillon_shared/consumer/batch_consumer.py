@@ -9,6 +9,7 @@ import structlog
 from carillon_shared.broker.session import BrokerSession
 from carillon_shared.consumer.handling import BatchHandling, Handler, PoisonHandler
 from carillon_shared.consumer.source import MessageSource
+from carillon_shared.consumer.suspects import with_head_start
 from carillon_shared.lifecycle import Shutdown
 
 log = structlog.get_logger(__name__)
@@ -81,8 +82,9 @@ class BatchConsumer:
             is_transient=self._is_transient,
             stopping=self._stopping,
         )
-        while batch := await source.get_batch(self._limits.max_batch):
-            await handling.handle(batch)
+        most = self._limits.max_batch
+        while batch := await source.get_batch(most):
+            await handling.handle(await with_head_start(source, batch, limit=most))
 
     async def _drain(self, loops: list[asyncio.Task[None]]) -> None:
         self._stopping.set()

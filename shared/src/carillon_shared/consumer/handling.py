@@ -13,7 +13,7 @@ from carillon_shared.broker.errors import BrokerError
 from carillon_shared.broker.incoming import Incoming
 from carillon_shared.consumer.settlement import Ack, DeadLetter, Requeue, Settlement
 from carillon_shared.consumer.source import MessageSource
-from carillon_shared.consumer.suspects import HEAD_START_SECONDS, in_safe_order, is_suspect
+from carillon_shared.consumer.suspects import in_safe_order
 from carillon_shared.contracts.codec import UndecodableMessageError, decode
 from carillon_shared.contracts.messages import Message
 from carillon_shared.telemetry import metrics
@@ -57,8 +57,6 @@ class BatchHandling:
 
     async def handle(self, batch: list[Incoming]) -> None:
         """Bring every message of the batch to its end, or give up when the channel or the process does."""
-        if any(map(is_suspect, batch)):
-            await self._stopped_within(HEAD_START_SECONDS)
         for group in in_safe_order(batch):
             await self._handle_group(group)
 

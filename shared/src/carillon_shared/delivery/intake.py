@@ -10,7 +10,7 @@ from carillon_shared.broker.backoff import Backoff
 from carillon_shared.broker.incoming import Incoming
 from carillon_shared.consumer.settlement import Ack, DeadLetter
 from carillon_shared.consumer.source import MessageSource
-from carillon_shared.consumer.suspects import HEAD_START_SECONDS, in_safe_order, is_suspect
+from carillon_shared.consumer.suspects import in_safe_order, is_suspect, with_head_start
 from carillon_shared.contracts.codec import UndecodableMessageError, decode
 from carillon_shared.contracts.messages import DeadDelivery, WorkChunk
 from carillon_shared.db.transient import is_transient
@@ -48,9 +48,7 @@ class ChunkIntake:
     async def run(self) -> None:
         """Take messages until the source drains."""
         while batch := await self._source.get_batch(_BATCH):
-            if any(map(is_suspect, batch)):
-                await asyncio.sleep(HEAD_START_SECONDS)
-            for group in in_safe_order(batch):
+            for group in in_safe_order(await with_head_start(self._source, batch, limit=_BATCH)):
                 begun = await self._take(group)
                 if is_suspect(group[0]):
                     await self._until_over(begun)
