@@ -113,17 +113,23 @@ async def test_what_is_mended_is_replayed_and_arrives_once(platform: Seen, tenan
 
 
 async def test_a_correction_arrives_where_and_as_it_was_put_right(platform: Seen, tenant: Tenant) -> None:
-    story = Story(tenant)
-    event, delivery = await story.begin()
-    content = {"subject": "Ready: {{ data.report }}", "text": "It is ready."}
-    reply = await tenant.http.put(f"/v1/event-types/{TYPE}/templates/email/en", json=content)
+    kind = {"channels": ["email"], "retry": {"email": {"max_attempts": 1}}}
+    await tenant.call("PUT", "/v1/event-types/report.due", json=kind, expect=201)
+    content = {"subject": "Due: {{ data.report }}", "text": "For {{ data.who }}."}
+    reply = await tenant.http.put("/v1/event-types/report.due/templates/email/en", json=content)
     assert reply.is_success, reply.text
+    story = Story(tenant)
+    await story.lives_at(f"500+{story.user}@example.org")
+    data = {"report": "Q2", "who": "Bat"}
+    event = await tenant.send(type="report.due", data=data, audience={"users": [story.user]})
+    await tenant.event_is(event, dead=1)
+    (delivery,) = await tenant.deliveries(event)
     overrides = {"address": {"email": story.address}, "data": {"report": "Q3"}}
-    done = await story.ask("replay", filter={"ids": [delivery]}, overrides=overrides)
+    done = await story.ask("replay", filter={"ids": [delivery["id"]]}, overrides=overrides)
     assert (done["status"], done["acted"]) == ("done", 1)
     await tenant.event_is(event, sent=1)
     (mail,) = await platform.mails_to(story.address)
-    assert mail["subject"] == "Ready: Q3"
+    assert (mail["subject"], mail["text"].strip()) == ("Due: Q3", "For Bat.")
 
 
 async def test_who_has_opted_out_since_is_left_in_peace(platform: Seen, tenant: Tenant) -> None:
