@@ -48,6 +48,11 @@ test: lint ## Run everything that needs no Docker.
 fault: setup ## Run every fault test, those too that take long (about 20 minutes).
 	@$(RUN)pytest tests/fault -m ""
 
+MINUTES ?= 10
+.PHONY: soak
+soak: setup ## Break things at random under traffic for MINUTES=10, then compare everything; SEED=n plays one again.
+	@PYTHONPATH=tests $(RUN)python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 # A project and ports of its own, so that it runs beside a platform that is up.
 COMPOSE_TEST := env CARILLON_API_PORT=18080 CARILLON_MOCK_HTTP_PORT=18025 CARILLON_MOCK_SMTP_PORT=11025 \
 	docker compose --project-name carillon-test
