@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import httpx2
 from carillon_local.platform import MOCK_PROVIDERS, SERVICES, Addresses, Service, service_environment
-from carillon_local.processes import freeze
+from carillon_local.processes import freeze, leash
 from carillon_shared.credentials import SCOPES, hash_secret, make_api_key
 from support.migrated import MigratedDatabase
 from support.seen import Seen
@@ -169,7 +169,11 @@ class Platform(Seen):
         env = self.environment(name)
         with (self.logs / f"{name}.log").open("ab") as log:
             self.processes[name] = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", _service(name).module), env=env, stdout=log, stderr=log
+                *(sys.executable, "-m", _service(name).module),
+                env=env,
+                stdout=log,
+                stderr=log,
+                preexec_fn=leash(signal.SIGKILL),  # nothing outlives the tests, however they end
             )
 
     def _ports(self, name: str) -> Mapping[str, int]:
@@ -183,12 +187,13 @@ class Platform(Seen):
         return {**self.addresses.ports, **self.replica_ports[name]}
 
     async def _end(self, name: str, number: signal.Signals) -> None:
-        process = self.processes.pop(name)
+        process = self.processes[name]
         if process.returncode is None:
             process.send_signal(number)
             process.send_signal(signal.SIGCONT)  # a frozen process would never see the request
         async with asyncio.timeout(STOP_SECONDS):
             await process.wait()
+        self.processes.pop(name)
 
 
 @asynccontextmanager

@@ -1,0 +1,93 @@
+"""Each service is asked to stop while events arrive: it finishes what it holds, and nobody notices."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from carillon_shared.topology.carillon import DISPATCH_DEAD_QUEUE
+from support.faults.drained import queue_depths
+from support.faults.invariants import check
+from support.faults.listener import listening
+from support.faults.traffic import Traffic, traffic
+from support.platform import Platform
+from support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(300)
+
+ROUNDS = 2
+_SLOW = [{"fault": "slow", "match": "*", "delay_seconds": 0.5}]
+_OPEN_CALLS = {"email-worker": "smtp", "whatsapp-worker": "whatsapp"}
+_IN_DOUBT = """
+    SELECT (SELECT count(*) FROM carillon.attempts WHERE tenant_id = $1 AND outcome = 'unknown') AS unknown,
+           (SELECT count(*) FROM carillon.deliveries WHERE tenant_id = $1 AND status = 'dead') AS dead
+"""
+
+
+@pytest.fixture
+async def platform(shared_ground: Platform) -> AsyncIterator[Platform]:
+    """The platform, with providers so slow that a worker always has calls open."""
+    await shared_ground.mock_control("PUT", "/control/faults", json=_SLOW)
+    yield shared_ground
+    await shared_ground.mock_control("DELETE", "/control/faults")
+
+
+async def _busy(platform: Platform, name: str, flow: Traffic) -> None:
+    """Wait until a service has its hands full: calls open, or events just accepted."""
+    await flow.accepted(10)
+    if name not in _OPEN_CALLS:
+        return
+
+    async def look() -> Any:
+        return (await platform.mock("/control/state"))["open_calls"][_OPEN_CALLS[name]]
+
+    await eventually(look, seconds=60, what=f"open calls of {name}")
+
+
+async def _in_doubt(platform: Platform, flow: Traffic) -> dict[str, int]:
+    pool = await platform.database.pool(max_size=1)
+    row = await pool.fetchrow(_IN_DOUBT, flow.tenant.id)
+    await pool.close()
+    assert row is not None
+    return dict(row)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "api",
+        "email-worker",
+        pytest.param("dispatcher", marks=pytest.mark.extended),
+        pytest.param("whatsapp-worker", marks=pytest.mark.extended),
+        pytest.param("inapp-worker", marks=pytest.mark.extended),
+    ],
+)
+async def test_a_stop_under_load_loses_and_doubts_nothing(platform: Platform, name: str) -> None:
+    async with (
+        traffic(platform, rate=30) as flow,
+        listening(platform, flow.tenant, flow.people[:3]) as listeners,
+    ):
+        for _ in range(ROUNDS):
+            await _busy(platform, name, flow)
+            assert await platform.stopped(name) == 0, platform.log_tail(name)
+            await platform.start(name)
+        await flow.accepted(10)
+        await flow.stop()
+        report = await check(platform, flow.ledger, listeners=listeners, seconds=120)
+    report.assert_clean()
+    assert await _in_doubt(platform, flow) == {"unknown": 0, "dead": 0}
+    depths = await queue_depths(platform.addresses.broker_url, [DISPATCH_DEAD_QUEUE])
+    assert depths == {DISPATCH_DEAD_QUEUE: 0}
+
+
+@pytest.mark.extended
+async def test_everything_stops_at_once_and_goes_on_where_it_was(platform: Platform) -> None:
+    names = [name for name in platform.processes if name != "mock-providers"]
+    async with traffic(platform, rate=30) as flow:
+        await flow.accepted(20)
+        await platform.stop(*names)
+        await platform.start(*names)
+        await flow.accepted(10)
+        await flow.stop()
+        report = await check(platform, flow.ledger, seconds=120)
+    report.assert_clean()
+    assert await _in_doubt(platform, flow) == {"unknown": 0, "dead": 0}
