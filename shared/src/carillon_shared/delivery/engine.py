@@ -128,8 +128,7 @@ class DeliveryEngine:
 
     def admit(self, chunk: Chunk) -> None:
         """Take a chunk into work."""
-        for delivery in sorted(chunk.open):
-            self._slots.add(Item(chunk, delivery))
+        self._slots.add_all(chunk, sorted(chunk.open))
         self._work.set()
 
     async def run(self) -> None:

@@ -1,8 +1,10 @@
 """Send slots: bounded concurrency in which urgent work always finds room, and tenants take turns."""
 
 from collections import deque
+from collections.abc import Iterable, Sequence
+from uuid import UUID
 
-from carillon_shared.delivery.work import Item
+from carillon_shared.delivery.work import Chunk, Item
 from carillon_shared.domain.lanes import Lane
 
 
@@ -34,7 +36,13 @@ class Slots:
 
     def add(self, item: Item) -> None:
         """Let an item wait at the end of its lane, behind those of its tenant."""
-        self._waiting[item.chunk.message.lane].add(item)
+        message = item.chunk.message
+        self._waiting[message.lane].add(message.tenant, (item,))
+
+    def add_all(self, chunk: Chunk, deliveries: Iterable[UUID]) -> None:
+        """Let these deliveries of a chunk, at least one, wait at the end of its lane."""
+        message = chunk.message
+        self._waiting[message.lane].add(message.tenant, [Item(chunk, one) for one in deliveries])
 
     def clear(self) -> None:
         """Forget what waits."""
@@ -81,15 +89,14 @@ class _Turns:
     def __len__(self) -> int:
         return self._many
 
-    def add(self, item: Item) -> None:
-        """Add an item; a tenant that had none comes last."""
-        tenant = item.chunk.message.tenant
+    def add(self, tenant: str, items: Sequence[Item]) -> None:
+        """Add items, at least one; a tenant that had none comes last."""
         line = self._lines.get(tenant)
         if line is None:
             line = self._lines[tenant] = deque()
             self._turns.append(tenant)
-        line.append(item)
-        self._many += 1
+        line.extend(items)
+        self._many += len(items)
 
     def take(self, many: int) -> list[Item]:
         """Take so many items, which must be there."""
