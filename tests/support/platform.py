@@ -5,6 +5,7 @@ like any other (`await platform.start("email-worker-2")`).
 """
 
 import asyncio
+import random
 import secrets
 import signal
 import socket
@@ -25,6 +26,7 @@ from support.tenant import Tenant
 from support.waiting import eventually
 
 HOST = "127.0.0.1"
+_PORTS = range(20_000, 32_000)
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 _SERVICES: Mapping[str, Service] = {service.name: service for service in (MOCK_PROVIDERS, *SERVICES)}
@@ -233,9 +235,22 @@ def _port_names(service: Service) -> set[str]:
 
 
 def _free_ports(names: list[str]) -> dict[str, int]:
-    """Return a port for each name, all free a moment ago."""
-    listeners = {name: socket.create_server((HOST, 0)) for name in set(names)}
+    """Return a port for each name, all free a moment ago.
+
+    Below those that the system gives to outgoing connections: one of them could take a port while its service
+    is away.
+    """
+    listeners = {name: _listen() for name in set(names)}
     ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
     for listener in listeners.values():
         listener.close()
     return ports
+
+
+def _listen() -> socket.socket:
+    for port in random.sample(_PORTS, len(_PORTS)):
+        try:
+            return socket.create_server((HOST, port))
+        except OSError:
+            continue
+    raise AssertionError("no port is free")
