@@ -148,22 +148,29 @@ async def test_what_nobody_can_read_is_kept_and_stops_nothing(
 
 
 async def test_a_message_in_the_wrong_place_is_set_aside(platform: Platform, broker: HandMade) -> None:
-    """Readable, but nothing that this queue's service can do: it waits in the dead letters."""
-    dead_queues = {dead_queue(Channel.INAPP), DISPATCH_DEAD_QUEUE}
-    for queue in dead_queues:
-        await broker.drain(queue)
+    """Readable, but nothing that this queue's service can do: it waits in the dead letters, or as poison."""
+    await broker.drain(dead_queue(Channel.INAPP))
     for queue in (work_queue(Channel.INAPP, Lane.NORMAL), dispatch_queue(Lane.NORMAL)):
         await broker.send(queue, LiveSignal(tenant="t", name="n", data=1))
     await _ordinary_events_arrive(platform)
-    for queue in dead_queues:
-        found: list[Message | None] = []
+    found: list[Message | None] = []
 
-        async def set_aside(queue: str = queue, found: list[Message | None] = found) -> bool:
-            found += await broker.drain(queue)
-            return bool(found)
+    async def set_aside() -> bool:
+        found.extend(await broker.drain(dead_queue(Channel.INAPP)))
+        return bool(found)
 
-        await eventually(set_aside, seconds=30, what=f"the message in {queue}")
-        assert [type(message) for message in found] == [LiveSignal]
+    await eventually(set_aside, seconds=30, what="the message in the feed's dead letters")
+    assert [type(message) for message in found] == [LiveSignal]
+    pool = await platform.database.pool(max_size=1)
+
+    async def kept() -> bool:
+        kinds = await pool.fetch(
+            "SELECT message_type FROM carillon.poison_messages WHERE queue = $1", DISPATCH_DEAD_QUEUE
+        )
+        return [row["message_type"] for row in kinds] == [LiveSignal.TYPE]
+
+    await eventually(kept, seconds=30, what="the dispatcher to keep the message")
+    await pool.close()
 
 
 async def _wait(platform: Platform, tenant: Tenant, **document: Any) -> tuple[str, WorkChunk]:

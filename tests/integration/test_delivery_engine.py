@@ -9,7 +9,7 @@ import pytest
 from carillon_shared.broker.declare import declare
 from carillon_shared.broker.outgoing import Outgoing
 from carillon_shared.broker.session import BrokerSession
-from carillon_shared.contracts.messages import DeadDelivery, WorkChunk
+from carillon_shared.contracts.messages import DeadDelivery, EventAccepted, WorkChunk
 from carillon_shared.delivery.worker import ChannelWorker, run_worker
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.delivery import LeasedDelivery
@@ -266,15 +266,7 @@ async def test_stopping_finishes_open_calls_and_gives_back_the_rest(bench: Bench
 
 
 async def test_an_undecodable_message_is_kept_and_dead_lettered(bench: Bench) -> None:
-    wrong = DeadDelivery(
-        event_id=UUID(int=1),
-        tenant="acme",
-        channel=Channel.EMAIL,
-        lane=Lane.NORMAL,
-        delivery_id=UUID(int=2),
-        attempt=1,
-        reason="x",
-    )
+    wrong = EventAccepted(event_id=UUID(int=1), tenant="acme", event_type="x", lane=Lane.NORMAL)
     bench.start()
     await bench.session.publisher.publish(Outgoing(WORK.name, "email.normal", wrong, "odd"))
     (copy,) = await bench.session.subscribe(dead_queue(Channel.EMAIL), prefetch=1).take(1)

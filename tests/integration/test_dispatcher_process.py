@@ -157,14 +157,23 @@ async def test_a_large_audience_is_fanned_out(stage: Stage) -> None:
     assert (await stage.planning.event(event))["ranges"] == 3
 
 
-async def test_an_event_that_cannot_be_planned_ends_in_the_dead_letters(stage: Stage) -> None:
+async def test_an_event_that_cannot_be_planned_is_marked_and_kept_as_poison(stage: Stage) -> None:
     bad = await stage.planning.add_event({"users": {"no": "list"}})
     good = await stage.planning.add_event({"users": ["u-1"]})
     await stage.announce([bad, good])
     async with stage.dispatcher():
         await stage.status_is(good, "dispatched")
-        (dead,) = await stage.session.subscribe(DISPATCH_DEAD_QUEUE, prefetch=5).take(5)
-        assert decode(dead.type, dead.body) == accepted(bad)
+
+        async def kept() -> bool:
+            return bool(await stage.planning.owner.fetchval("SELECT count(*) FROM carillon.poison_messages"))
+
+        await eventually(kept, seconds=30, what="the message to be kept")
+    row = await stage.planning.owner.fetchrow("SELECT * FROM carillon.poison_messages")
+    assert row is not None
+    assert decode(row["message_type"], row["body"]) == accepted(bad)
+    assert row["queue"] == DISPATCH_DEAD_QUEUE
+    marked = await stage.planning.event(bad)
+    assert (marked["owed_at"], marked["plan_error"] is not None) == (None, True)
 
 
 @pytest.mark.parametrize(
