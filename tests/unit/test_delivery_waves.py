@@ -26,10 +26,10 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EVENT = EventContent(UUID(int=1), TenantProfile("acme", "Acme"), "message", "general", "/", None, NOW, {})
 
 
-def item(number: int, lane: Lane = Lane.NORMAL) -> Item:
+def item(number: int, lane: Lane = Lane.NORMAL, *, tenant: str = "acme") -> Item:
     message = WorkChunk(
         event_id=EVENT.id,
-        tenant="acme",
+        tenant=tenant,
         channel=Channel.EMAIL,
         lane=lane,
         attempt=1,
@@ -136,3 +136,12 @@ async def test_what_is_handed_in_while_draining_is_left_and_the_engine_ends() ->
         await asyncio.sleep(0.01)  # each of the waves has had its turn
         store.answering.set()
     assert (store.waves, late.open) == (1, {UUID(int=2)})
+
+
+def test_tenants_take_turns_so_that_one_item_does_not_wait_for_ten_thousand() -> None:
+    slots = Slots(64)
+    for number in range(10_000):
+        slots.add(item(number + 1))
+    slots.add(item(20_000, tenant="small"))
+    assert UUID(int=20_000) in [one.id for one in slots.take(2)]
+    assert slots.waiting == 9_999
