@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from carillon_api.intake.store import mark_published
 from carillon_dispatcher.sweepers.relay import Relay
 from carillon_shared.broker import Outgoing, PublishResult
 from carillon_shared.contracts.messages import EventAccepted
@@ -127,6 +128,16 @@ async def test_what_is_owed_anew_while_it_is_published_stays_owed(planning: Plan
     row = await planning.event(event)
     assert row["owed_at"] is not None
     assert row["plan_error"] == "a plan failed"
+
+
+async def test_the_fast_path_does_not_clear_what_a_plan_that_failed_owes(planning: Planning) -> None:
+    """The dispatcher may be done with a message before its confirm has reached the API."""
+    postponed, usual = await planning.add_event({}), await planning.add_event({})
+    await _owe(planning, [postponed, usual])
+    await planning.store.postpone([postponed], "a plan failed")
+    await mark_published(planning.owner, [postponed, usual])
+    assert (await planning.event(postponed))["owed_at"] is not None
+    assert (await planning.event(usual))["owed_at"] is None
 
 
 async def test_a_claim_outlives_its_process_by_half_a_minute(planning: Planning) -> None:

@@ -127,10 +127,11 @@ BEGIN
 END $$;
 
 -- The broker has these, nothing is owed any more. `lowest` and `highest` bound the ids, so that partitions are pruned.
+-- A plan may have failed and been postponed already, before its message was even confirmed: that stays owed.
 CREATE FUNCTION carillon.mark_published(ids uuid[], lowest uuid, highest uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE carillon.events SET owed_at = NULL
-    WHERE id = ANY (ids) AND owed_at IS NOT NULL AND status = 'accepted'
+    WHERE id = ANY (ids) AND owed_at IS NOT NULL AND status = 'accepted' AND plan_attempts = 0
       AND id BETWEEN lowest AND highest
 $$;
 
