@@ -10,11 +10,13 @@ import structlog
 
 from carillon_shared.broker.backoff import Backoff
 from carillon_shared.broker.session import BrokerSession
+from carillon_shared.broker.topology_watch import TopologyWatch
 from carillon_shared.db.pool import Pool, open_pool
 from carillon_shared.db.transient import is_transient
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.settings import ServiceSettings
 from carillon_shared.telemetry.health import Check, health_app, serve_health
+from carillon_shared.topology.model import Topology
 
 log = structlog.get_logger(__name__)
 
@@ -51,16 +53,19 @@ class Service:
             max_connections=max_connections,
         )
 
-    async def open(self, stack: AsyncExitStack, name: str, shutdown: Shutdown) -> tuple[Pool, BrokerSession]:
+    async def open(
+        self, stack: AsyncExitStack, name: str, shutdown: Shutdown, *, needs: Topology
+    ) -> tuple[Pool, BrokerSession]:
         """Open the pool and prepare the broker session (not started), both closed by the stack; serve health.
 
+        `needs` is what must be on the broker for the service to be ready.
         Waits for a database that is away. Raises ``asyncpg.PostgresError`` when it refuses us for good.
         """
         session = BrokerSession(self.broker_url, name=f"carillon-{name}")
         stack.push_async_callback(session.close)
         pool = await self._open_pool(name, shutdown)
         stack.push_async_callback(_close, pool)
-        checks = _readiness(pool, session, shutdown)
+        checks = _readiness(pool, session, session.watch(needs), shutdown)
         await stack.enter_async_context(
             serve_health(health_app(checks), host=self.health_host, port=self.health_port)
         )
@@ -88,7 +93,9 @@ async def _close(pool: Pool) -> None:
         pool.terminate()
 
 
-def _readiness(pool: Pool, session: BrokerSession, shutdown: Shutdown) -> list[Check]:
+def _readiness(
+    pool: Pool, session: BrokerSession, topology: TopologyWatch, shutdown: Shutdown
+) -> list[Check]:
     async def database() -> None:
         if not await pool.fetchval(_NEEDED, timeout=1.5):
             raise NotMigratedError("there is no partition for today: run `carillon db migrate`")
@@ -97,4 +104,5 @@ def _readiness(pool: Pool, session: BrokerSession, shutdown: Shutdown) -> list[C
         Check("running", shutdown.ready),
         Check("database", database),
         Check("broker", session.ready),
+        Check("topology", topology.probe),
     ]

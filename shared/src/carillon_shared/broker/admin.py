@@ -10,7 +10,7 @@ import structlog
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import AbstractConnection as WireConnection
 from aiormq.channel import Channel
-from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
 from yarl import URL
 
 from carillon_shared.broker.backoff import Backoff
@@ -40,6 +40,10 @@ class DifferentError(BrokerError):
     """It exists with another type or other arguments; the broker's own words are in the message."""
 
 
+class NotAllowedError(BrokerError):
+    """This user may not do that."""
+
+
 class Admin:
     """Makes calls that may be refused. The broker closes the channel then, so the next call opens another."""
 
@@ -48,7 +52,7 @@ class Admin:
         self._channel: Channel | None = None
 
     async def call(self, action: Callable[[Channel], Awaitable[ReplyT]]) -> ReplyT:
-        """Do one thing on a channel. Raises `NotFoundError`, `DifferentError` or `BrokerError`."""
+        """Do one thing on a channel. Raises `BrokerError`, of the kinds above where it is one of them."""
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 with library_cancellation():
@@ -59,6 +63,8 @@ class Admin:
             raise NotFoundError(str(error)) from error
         except ChannelPreconditionFailed as error:
             raise DifferentError(str(error)) from error
+        except ChannelAccessRefused as error:
+            raise NotAllowedError(str(error)) from error
         except (AMQPError, TimeoutError) as error:
             raise BrokerError(str(error) or type(error).__name__) from error
 

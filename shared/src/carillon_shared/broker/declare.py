@@ -39,14 +39,14 @@ async def declare_exchange(admin: Admin, exchange: Exchange, *, passive: bool = 
     await admin.call(call)
 
 
-async def declare_queue(admin: Admin, queue: Queue, *, passive: bool = False) -> None:
-    """Create the queue; `passive` only asks whether there is one of that name."""
+async def declare_queue(admin: Admin, queue: Queue, *, passive: bool = False) -> QueueMethods.DeclareOk:
+    """Create the queue; `passive` only asks whether there is one of that name. Returns what is in it."""
 
     async def call(channel: Channel) -> QueueMethods.DeclareOk:
         arguments = cast("FieldTable", dict(queue.arguments))
         return await channel.queue_declare(queue.name, durable=True, passive=passive, arguments=arguments)
 
-    await admin.call(call)
+    return await admin.call(call)
 
 
 async def bind(admin: Admin, binding: Binding) -> None:

@@ -10,6 +10,8 @@ from carillon_shared.broker.errors import BrokerError
 from carillon_shared.broker.link import Link, Purpose
 from carillon_shared.broker.live import LiveSubscription
 from carillon_shared.broker.publisher import Publisher
+from carillon_shared.broker.topology_watch import TopologyWatch
+from carillon_shared.topology.model import Topology
 
 
 class BrokerSession:
@@ -38,6 +40,7 @@ class BrokerSession:
         self._links: dict[Purpose, Link] = {}
         self._publisher: Publisher | None = None
         self._subscriptions: list[Subscription | LiveSubscription] = []
+        self._watches: list[TopologyWatch] = []
         self._started = False
         self._on_change: list[Callable[[], None]] = []
 
@@ -80,6 +83,13 @@ class BrokerSession:
         self._start_if_started(subscription)
         return subscription
 
+    def watch(self, topology: Topology) -> TopologyWatch:
+        """Return a watch over these exchanges and queues."""
+        watch = TopologyWatch(self._link("consume"), topology)
+        self._watches.append(watch)
+        self._start_if_started(watch)
+        return watch
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call this whenever `connected` or `blocked` may have changed."""
         self._on_change.append(callback)
@@ -104,13 +114,13 @@ class BrokerSession:
             link.start()
         if self._publisher is not None:
             self._publisher.start()
-        for subscription in self._subscriptions:
-            subscription.start()
+        for part in (*self._subscriptions, *self._watches):
+            part.start()
 
     async def close(self) -> None:
         """Close everything. What was not settled goes back to its queue."""
         self._started = False
-        await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
+        await asyncio.gather(*(part.close() for part in (*self._subscriptions, *self._watches)))
         if self._publisher is not None:
             await self._publisher.close()
         await asyncio.gather(*(link.close() for link in self._links.values()))
@@ -142,7 +152,7 @@ class BrokerSession:
                 link.start()
         return link
 
-    def _start_if_started(self, part: Publisher | Subscription | LiveSubscription) -> None:
+    def _start_if_started(self, part: Publisher | Subscription | LiveSubscription | TopologyWatch) -> None:
         if self._started:
             part.start()
 

@@ -30,6 +30,7 @@ from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.service import Service, process_name
 from carillon_shared.topology.carillon import work_queue
+from carillon_shared.topology.needs import needs_of_worker
 
 MessageT = TypeVar("MessageT")
 
@@ -63,7 +64,9 @@ async def run_worker(worker: ChannelWorker[MessageT], service: Service, shutdown
     async with AsyncExitStack() as stack:
         providers = providers_of(worker)
         stack.push_async_callback(providers.aclose)
-        pool, session = await service.open(stack, f"{worker.channel}-worker", shutdown)
+        pool, session = await service.open(
+            stack, f"{worker.channel}-worker", shutdown, needs=needs_of_worker(worker.channel)
+        )
         sources = [
             MessageSource(session.subscribe(work_queue(worker.channel, lane), prefetch=PREFETCH[lane]))
             for lane in Lane
