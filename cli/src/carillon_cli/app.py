@@ -3,7 +3,6 @@
 import typer
 
 from carillon_cli.commands import (
-    channels,
     dead_letters,
     deliveries,
     demo,
@@ -39,7 +38,6 @@ for _name, _group in {
     "deliveries": deliveries.app,
     "dead-letters": dead_letters.app,
     "operations": operations.app,
-    "channels": channels.app,
     "registry": registry.app,
     "keys": keys.app,
     "topology": topology.app,
