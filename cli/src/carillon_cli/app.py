@@ -3,6 +3,7 @@
 import typer
 
 from carillon_cli.commands import (
+    channels,
     dead_letters,
     deliveries,
     demo,
@@ -38,6 +39,7 @@ for _name, _group in {
     "deliveries": deliveries.app,
     "dead-letters": dead_letters.app,
     "operations": operations.app,
+    "channels": channels.app,
     "registry": registry.app,
     "keys": keys.app,
     "topology": topology.app,

@@ -18,6 +18,7 @@ from carillon_api.inbox.routes import router as inbox_router
 from carillon_api.intake.hot_route import HotRoute
 from carillon_api.intake.routes import router as intake_router
 from carillon_api.links import router as links_router
+from carillon_api.operators.channel_routes import router as channels_router
 from carillon_api.operators.delivery_routes import router as delivery_commands_router
 from carillon_api.operators.export_routes import router as export_router
 from carillon_api.operators.operation_routes import router as operations_router
@@ -55,6 +56,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     operators_router,
     poison_router,
     operations_router,
+    channels_router,
     delivery_commands_router,
     receipts_router,
     pages_router,

@@ -16,7 +16,13 @@ from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.service import Service
 from carillon_shared.telemetry import metrics
-from carillon_shared.topology.carillon import DISPATCH_DEAD_QUEUE, dead_queue, dispatch_queue, fanout_queue
+from carillon_shared.topology.carillon import (
+    DISPATCH_DEAD_QUEUE,
+    carillon_topology,
+    dead_queue,
+    dispatch_queue,
+    fanout_queue,
+)
 from carillon_shared.topology.needs import needs_of_dispatcher
 
 from carillon_dispatcher.fanout import FanoutHandler
@@ -27,6 +33,7 @@ from carillon_dispatcher.settings import DispatcherSettings
 from carillon_dispatcher.sweepers.dead_queues import DeadQueue
 from carillon_dispatcher.sweepers.expiry import Expiry
 from carillon_dispatcher.sweepers.loop import Sweep, keep_sweeping
+from carillon_dispatcher.sweepers.queue_meter import QueueMeter
 from carillon_dispatcher.sweepers.schedule import sweeps
 from carillon_dispatcher.sweepers.walking import PASS_LIMIT, QueueWalk
 
@@ -52,6 +59,11 @@ async def run_dispatcher(settings: DispatcherSettings, shutdown: Shutdown) -> No
         consumers = _consumers(pool, session, store)
         dead_queues = _dead_queues(pool, session)
         due = sweeps(settings, pool, session.publisher, store, dead_queues)
+        meter = QueueMeter(
+            service.broker_url, pool, queues=[queue.name for queue in carillon_topology().queues]
+        )
+        stack.push_async_callback(meter.close)
+        due.append(Sweep("queue-meter", settings.dispatcher_measure_interval, meter.measure, 1))
         _start_metrics(due)
         await session.start()
         async with asyncio.TaskGroup() as tasks:

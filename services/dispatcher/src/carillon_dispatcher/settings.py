@@ -44,6 +44,9 @@ class DispatcherSettings(ServiceSettings):
     dispatcher_dead_queue_interval: float = Field(
         default=300.0, gt=0, description="Between looks through the dead queues for what is over."
     )
+    dispatcher_measure_interval: float = Field(
+        default=5.0, gt=0, description="Between measurements of the queues."
+    )
     dispatcher_housekeeping_interval: float = Field(
         default=3600.0, gt=0, description="Between clearing away what is outdated."
     )

@@ -7,6 +7,7 @@ from carillon_shared.clock import SystemClock
 from carillon_shared.consumer.batch_consumer import BatchConsumer, BatchLimits
 from carillon_shared.db.transient import is_transient
 from carillon_shared.delivery.catalogue import Catalogue
+from carillon_shared.delivery.channel_control import Consumption, PauseWatch
 from carillon_shared.delivery.moved import MovedLetters
 from carillon_shared.delivery.poison import PoisonStore
 from carillon_shared.delivery.watermark import WatermarkWriter
@@ -19,6 +20,7 @@ from carillon_shared.topology.needs import needs_of_worker
 
 from carillon_inapp_worker.feed import FeedStore
 from carillon_inapp_worker.handler import FeedHandler
+from carillon_inapp_worker.pausing import PausingHandler
 
 _LIMITS = {
     Lane.CRITICAL: BatchLimits(prefetch=256, max_batch=128),
@@ -40,12 +42,14 @@ async def run_inapp_worker(service: Service, shutdown: Shutdown) -> None:
             moved=MovedLetters(pool),
         )
         poison = PoisonStore(pool)
+        watch = PauseWatch(pool, channel=Channel.INAPP)
+        await watch.begin()
         consumers = [
             BatchConsumer(
                 session,
                 [work_queue(Channel.INAPP, lane)],
                 limits=limits,
-                handler=handler,
+                handler=PausingHandler(handler, watch, shutdown),
                 on_poison=poison.keeper(work_queue(Channel.INAPP, lane)),
                 is_transient=is_transient,
             )
@@ -56,6 +60,10 @@ async def run_inapp_worker(service: Service, shutdown: Shutdown) -> None:
             WatermarkWriter(pool, sources, consumer=process_name()).run(), name="watermarks"
         )
         stack.callback(watermarks.cancel)
+        consumption = Consumption(sources, channel=Channel.INAPP, wanted=lambda: not watch.paused)
+        await consumption.apply()
+        control = asyncio.gather(watch.run(), consumption.run())
+        stack.callback(control.cancel)
         await session.start()
         async with asyncio.TaskGroup() as group:
             for consumer in consumers:
