@@ -3,16 +3,21 @@
 import asyncio
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from time import monotonic
+from types import SimpleNamespace
+from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from carillon_shared.consumer.source import MessageSource
 from carillon_shared.db import pool as pools
 from carillon_shared.db.hosts import one_url_each
 from carillon_shared.db.migrate import is_current, migrate
 from carillon_shared.db.pool import open_pool, transaction
 from carillon_shared.db.transient import is_transient
+from carillon_shared.delivery.watermark import WatermarkWriter
 from support.migrated import MigratedDatabase
 
 
@@ -121,3 +126,16 @@ async def test_a_dead_link_is_given_up_with_its_first_time_limit(
     assert monotonic() - began < 5
     assert await pool.fetchval("SELECT pg_backend_pid()") != before
     await asyncio.wait_for(pool.close(), 5)
+
+
+async def test_a_watermark_is_never_ahead_of_the_database(migrated: MigratedDatabase) -> None:
+    """Publishers' clocks write it. One that is ahead would make everything that waits look lost, for long."""
+    pool = await open_pool(migrated.url("carillon_email_worker"), name="test", max_size=1)
+    ahead = datetime.now(UTC) + timedelta(minutes=10)
+    source = SimpleNamespace(queue="carillon.email.normal", newest_published_at=ahead)
+    await WatermarkWriter(pool, [cast("MessageSource", source)], consumer="test").write()
+    await pool.close()
+    owner = await migrated.pool(max_size=1)
+    lead = await owner.fetchval("SELECT newest_published_at - now() FROM carillon.queue_watermarks")
+    await owner.close()
+    assert lead <= timedelta()
