@@ -42,26 +42,17 @@ class HandMade:
 
     async def put(self, queue: str, raw: Raw, *, copies: int = 1) -> None:
         """Put a message straight into a queue, so many times."""
-        exchange = self.channel.default_exchange
         for _ in range(copies):
-            message = aio_pika.Message(
-                raw.body,
-                type=raw.type,
-                message_id=raw.message_id,
-                headers=dict(raw.headers or {}),
-                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            )
-            await exchange.publish(message, routing_key=queue)
+            await self.channel.default_exchange.publish(_message(raw), routing_key=queue)
+
+    async def put_to(self, exchange: str, routing_key: str, raw: Raw) -> None:
+        """Publish a message to an exchange, whether or not any queue takes it."""
+        target = await self.channel.get_exchange(exchange, ensure=False)
+        await target.publish(_message(raw), routing_key=routing_key, mandatory=False)
 
     async def send(self, queue: str, message: Message, *, copies: int = 1) -> None:
         """Put one of our own messages into a queue, so many times."""
         await self.put(queue, Raw(encode(message), message.TYPE, str(uuid4())), copies=copies)
-
-    async def broadcast(self, exchange: str, message: Message, *, copies: int = 1) -> None:
-        """Publish one of our own messages to an exchange, so many times."""
-        target = await self.channel.get_exchange(exchange, ensure=False)
-        for _ in range(copies):
-            await target.publish(aio_pika.Message(encode(message), type=message.TYPE), routing_key="")
 
     async def depth(self, queue: str) -> int:
         """Return how many messages wait in a queue, not counting those that a consumer holds."""
@@ -86,6 +77,16 @@ class HandMade:
             except ValueError:
                 found.append(None)
         return found
+
+
+def _message(raw: Raw) -> aio_pika.Message:
+    return aio_pika.Message(
+        raw.body,
+        type=raw.type,
+        message_id=raw.message_id,
+        headers=dict(raw.headers or {}),
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
 
 
 @asynccontextmanager
