@@ -58,9 +58,8 @@ class FeedListener:
     async def _token(self) -> str:
         while True:
             try:
-                async with asyncio.timeout(_TOKEN_SECONDS):
-                    return await self.tenant.token(self.person)
-            except (httpx2.TransportError, TimeoutError, AssertionError):
+                return await self.tenant.token(self.person)
+            except (httpx2.TransportError, AssertionError):
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _listen(self, token: str) -> None:
