@@ -15,7 +15,9 @@ from carillon_local.postgres import PostgresServer
 from carillon_local.rabbitmq import RabbitmqServer
 from carillon_shared.broker.declare import declare
 from support import migrated as migrated_databases
+from support.faults import broker_ground as broker_grounds
 from support.faults import database_ground as database_grounds
+from support.faults.broker_ground import BrokerGround
 from support.faults.database_ground import DatabaseGround
 from support.local_servers import LocalServers
 from support.platform import Platform, running_platform
@@ -103,3 +105,20 @@ async def database_ground(
             yield ground
     finally:
         servers.close()
+
+
+@pytest.fixture(scope="module")
+async def broker_ground(
+    postgres: PostgresService, database_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[BrokerGround]:
+    """Everything running, for all tests of a file, on a RabbitMQ that they may break."""
+    servers = LocalServers(say=lambda _: None)
+    database = await migrated_databases.copy_template(postgres, database_template)
+    try:
+        async with broker_grounds.broker_ground(
+            database, tmp_path_factory.mktemp("broker-ground"), servers=servers, extra=deepcopy(QUICK)
+        ) as ground:
+            yield ground
+    finally:
+        servers.close()
+        await migrated_databases.drop(database)
