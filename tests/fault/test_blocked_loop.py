@@ -12,7 +12,14 @@ pytestmark = pytest.mark.timeout(300)
 HEARTBEAT = 3
 
 
-@pytest.mark.parametrize("name", ["email-worker", "inapp-worker", "dispatcher"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "email-worker",
+        pytest.param("inapp-worker", marks=pytest.mark.extended),
+        pytest.param("dispatcher", marks=pytest.mark.extended),
+    ],
+)
 async def test_what_it_held_is_done_by_another_and_once(shared_ground: Platform, name: str) -> None:
     """Nothing answers a heartbeat: the broker gives what this process had taken to its twin."""
     url = f"{shared_ground.addresses.broker_url}?heartbeat={HEARTBEAT}"

@@ -51,7 +51,14 @@ async def _refuse_at_first(platform: Platform) -> None:
     await platform.mock_control("PUT", "/control/faults", json=[rule])
 
 
-@pytest.mark.parametrize(("copies", "latest"), [(2, 0.0), (10, 0.0), (3, 4.0)])
+@pytest.mark.parametrize(
+    ("copies", "latest"),
+    [
+        (2, 0.0),
+        pytest.param(10, 0.0, marks=pytest.mark.extended),
+        pytest.param(3, 4.0, marks=pytest.mark.extended),
+    ],
+)
 async def test_copies_of_everything_change_nothing(platform: Platform, copies: int, latest: float) -> None:
     await _refuse_at_first(platform)
     async with duplicating(platform, copies=copies, latest=latest) as duplicator:

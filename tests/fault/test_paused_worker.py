@@ -103,6 +103,7 @@ async def test_another_takes_over_and_what_the_first_writes_is_refused(
     await shared_ground.stop("email-worker-2")
 
 
+@pytest.mark.extended
 async def test_what_may_go_out_once_only_is_never_sent_again(shared_ground: Platform, pool: Pool) -> None:
     async with _asleep(shared_ground, pool, "login.code", ["email", "whatsapp"]) as (flow, event, _):
 
@@ -115,6 +116,7 @@ async def test_what_may_go_out_once_only_is_never_sent_again(shared_ground: Plat
     assert await _mails(shared_ground, flow) == PEOPLE
 
 
+@pytest.mark.extended
 async def test_a_late_answer_counts_until_somebody_has_begun_again(
     shared_ground: Platform, pool: Pool
 ) -> None:
