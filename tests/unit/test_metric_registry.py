@@ -20,6 +20,7 @@ LABELS = {
     "result",
     "route",  # the pattern, never the path
     "settlement",
+    "state",
     "status",
     "sweep",
     "tier",

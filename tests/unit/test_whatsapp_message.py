@@ -94,14 +94,14 @@ def test_a_number_that_is_none_is_found_before_anything_is_sent(phone: str | Non
         (131050, 400, Undeliverable),
         (131049, 400, Undeliverable),
         (3, 500, Rejected),
-        (10, 403, Rejected),
+        (10, 403, Retry),
         (100, 400, Rejected),
         (131009, 400, Rejected),
         (131047, 400, Rejected),
         (132000, 400, Rejected),
         (132001, 404, Rejected),
         (132015, 400, Rejected),
-        (133010, 400, Rejected),
+        (133010, 400, Retry),
         (987654, 400, Rejected),
         (987654, 503, Retry),
     ],
@@ -121,7 +121,7 @@ def test_why_a_person_cannot_be_reached_is_kept() -> None:
 
 def test_retry_after_is_honoured() -> None:
     assert answer(429, error(130429), retry_after="17") == Retry(
-        "whatsapp_130429", "(#130429) title - details", 17
+        "whatsapp_130429", "(#130429) title - details", 17, provider_wide=True
     )
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     dated = answer(429, error(130429), retry_after=later)

@@ -11,12 +11,9 @@ deliveries of one event are neighbours in the primary key, in fan-out order. The
 the same in `carillon.delivery_id`; a test holds the two together.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
-
-from asyncpg.pgproto import pgproto
 
 from carillon_shared.domain.channels import Channel, channel_of_number
 
@@ -62,11 +59,6 @@ def accepted_at(identifier: UUID) -> datetime:
 def accepted_seconds(identifier: UUID) -> float:
     """Return the same in Unix seconds."""
     return (identifier.int >> 80) / 1000  # the highest 48 of 128 bits
-
-
-def quick(identifiers: Iterable[UUID]) -> list[UUID]:
-    """Return the same ids as the database driver makes them: quicker to hash, compare and print."""
-    return [pgproto.UUID(identifier.bytes) for identifier in identifiers]
 
 
 def _prefix(event_id: UUID) -> str:

@@ -65,7 +65,11 @@ class Admin:
             raise DifferentError(str(error)) from error
         except ChannelAccessRefused as error:
             raise NotAllowedError(str(error)) from error
-        except (AMQPError, TimeoutError) as error:
+        except (
+            AMQPError,
+            TimeoutError,
+            RuntimeError,
+        ) as error:  # `RuntimeError`: the connection went meanwhile
             raise BrokerError(str(error) or type(error).__name__) from error
 
     async def close(self) -> None:

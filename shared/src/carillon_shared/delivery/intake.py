@@ -14,10 +14,10 @@ from carillon_shared.consumer.suspects import in_safe_order, is_suspect, with_he
 from carillon_shared.contracts.codec import UndecodableMessageError, decode
 from carillon_shared.contracts.messages import DeadDelivery, WorkChunk
 from carillon_shared.db.transient import is_transient
+from carillon_shared.db.uuids import quick
 from carillon_shared.delivery.moved import MovedLetters
 from carillon_shared.delivery.poison import PoisonStore
 from carillon_shared.delivery.work import Chunk, EventWork
-from carillon_shared.ids import quick
 
 _BATCH = 256
 _LOOK_SECONDS = 0.02

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import structlog
-from aiormq.channel import Channel
-from aiormq.exceptions import AMQPError
-from carillon_shared.broker.admin import Admin, NotFoundError, administer
+from carillon_shared.broker.admin import Admin, administer
 from carillon_shared.broker.errors import BrokerError
+from carillon_shared.broker.queues import QueueSize, queue_size
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
 from carillon_shared.telemetry import metrics
 
@@ -15,8 +14,6 @@ log = structlog.get_logger(__name__)
 
 _WAIT_SECONDS = 5.0
 _WRITE = "SELECT queue, oldest_seconds FROM carillon.measure_queues($1, $2, $3)"
-
-Measured = tuple[str, int, int]
 
 
 class QueueMeter:
@@ -36,7 +33,7 @@ class QueueMeter:
         """Measure once. Returns 0: there is nothing left to do. Raises what asyncpg raises."""
         try:
             measured = await self._ask()
-        except (BrokerError, AMQPError, OSError, RuntimeError) as error:
+        except (BrokerError, OSError) as error:
             log.warning("queues_not_measured", reason=str(error) or type(error).__name__)
             await self.close()
             return 0
@@ -48,31 +45,21 @@ class QueueMeter:
         self._admin = None
         await self._open.aclose()
 
-    async def _ask(self) -> list[Measured]:
+    async def _ask(self) -> list[QueueSize]:
         if self._admin is None:
             self._admin = await self._open.enter_async_context(
                 administer(self._broker_url, wait=_WAIT_SECONDS)
             )
-        found = [await _measure(self._admin, queue) for queue in self._queues]
+        found = [await queue_size(self._admin, queue) for queue in self._queues]
         return [one for one in found if one is not None]
 
-    async def _write(self, measured: Sequence[Measured]) -> None:
-        names, ready, consumers = (list(column) for column in zip(*measured, strict=True))
+    async def _write(self, measured: Sequence[QueueSize]) -> None:
+        names = [one.queue for one in measured]
+        ready, consumers = [one.messages for one in measured], [one.consumers for one in measured]
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
             rows = await connection.fetch(_WRITE, names, ready, consumers)
-        for name, messages, takers in measured:
-            metrics.QUEUE_MESSAGES.labels(name).set(messages)
-            metrics.QUEUE_CONSUMERS.labels(name).set(takers)
+        for one in measured:
+            metrics.QUEUE_MESSAGES.labels(one.queue).set(one.messages)
+            metrics.QUEUE_CONSUMERS.labels(one.queue).set(one.consumers)
         for row in rows:
             metrics.QUEUE_OLDEST_SECONDS.labels(row["queue"]).set(row["oldest_seconds"])
-
-
-async def _measure(admin: Admin, queue: str) -> Measured | None:
-    async def look(channel: Channel) -> Measured:
-        found = await channel.queue_declare(queue, passive=True)
-        return queue, found.message_count or 0, found.consumer_count or 0
-
-    try:
-        return await admin.call(look)
-    except NotFoundError:
-        return None

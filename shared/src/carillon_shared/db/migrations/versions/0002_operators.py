@@ -20,7 +20,7 @@ def downgrade() -> None:
     op.execute("REVOKE SELECT ON carillon.feeds, carillon.feed_items FROM carillon_dispatcher")
     op.execute("REVOKE INSERT ON carillon.audit_log FROM carillon_dispatcher")
     op.execute(
-        "DROP FUNCTION carillon.matching_dead_letters, carillon.replay_skips, carillon.overridden, carillon.replay_dead, "
-        "carillon.discard_dead, carillon.cancel_delivery"
+        "DROP FUNCTION carillon.matching_dead_letters, carillon.replay_skips, carillon.overridden, "
+        "carillon.replay_dead, carillon.discard_dead, carillon.cancel_delivery"
     )
     op.execute("DROP TABLE carillon.operations")
