@@ -10,7 +10,8 @@ import httpx2
 import pytest
 from carillon_cli.connection import ApiAccess
 from carillon_cli.next_steps import NextStep, addresses, commands
-from carillon_cli.registry_file import apply, read_registry
+from carillon_cli.registry.changes import apply
+from carillon_cli.registry.file import read_registry
 from carillon_cli.stories import STORIES, Stage, Story, open_stage, play
 from support.seen import Seen
 from support.tenant import Tenant

@@ -10,7 +10,9 @@ from carillon_cli.api import Api
 from carillon_cli.connection import ApiAccess
 from carillon_cli.failures import CommandError, WrongUseError
 from carillon_cli.next_steps import addresses, commands
-from carillon_cli.registry_file import Applied, RegistryFile, apply, read_registry
+from carillon_cli.registry.changes import Applied, apply
+from carillon_cli.registry.file import RegistryFile, read_registry
+from carillon_cli.registry.things import things_of
 from carillon_cli.stories import STORIES, Check, Stage, Story, StoryResult, play
 from carillon_cli.stories.examples import Examples
 from carillon_cli.stories.providers import MockProviders
@@ -122,9 +124,7 @@ class Registry:
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path
         if request.method == "PUT":
-            self.puts.append(path)
-            self.kept[path] = json.loads(request.content) if request.content else None
-            return httpx2.Response(200, json=self.kept[path])
+            return httpx2.Response(200, json=self._put(request))
         if path.endswith("/templates"):
             rows = [
                 dict(zip(("channel", "locale"), key.split("/")[-2:], strict=True)) | {"content": content}
@@ -132,9 +132,26 @@ class Registry:
                 if key.startswith(path + "/")
             ]
             return httpx2.Response(200, json={"data": rows})
+        if path.endswith("/preferences"):
+            return httpx2.Response(200, json=self.kept.get(path, {}))
         if path in self.kept:
             return httpx2.Response(200, json=self.kept[path])
         return httpx2.Response(404, json={"title": "Not found.", "status": 404})
+
+    def _put(self, request: httpx2.Request) -> Any:
+        path = request.url.path
+        body = json.loads(request.content) if request.content else None
+        if "dry_run" in request.url.params:
+            return body
+        self.puts.append(path)
+        kind, name, *below = path.split("/")[2:]
+        if kind in {"roles", "topics"}:
+            person = self.kept[f"/v1/subscribers/{below[-1]}"]
+            person[kind] = sorted({*person[kind], name})
+        elif kind == "subscribers" and not below:
+            body = {"roles": [], "topics": []} | (self.kept.get(path) or {}) | (body or {})
+        self.kept[path] = body
+        return body
 
 
 async def _apply(script: Registry, registry: RegistryFile) -> list[Applied]:
@@ -146,7 +163,7 @@ async def test_applying_twice_makes_no_second_version_of_a_template(registry: Re
     script = Registry()
     first = await _apply(script, registry)
     assert {applied.verb for applied in first} == {"created"}
-    assert len(first) == registry.steps
+    assert len(first) == len(list(things_of(registry)))
     written = [path for path in script.puts if "/templates/" in path]
     second = await _apply(script, registry)
     assert {applied.verb for applied in second} == {"unchanged"}

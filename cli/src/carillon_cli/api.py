@@ -54,9 +54,10 @@ class Api:
         given = {name: value for name, value in params.items() if value is not None}
         return await self.call("GET", path, params=given)
 
-    async def put(self, path: str, body: Any = None) -> Any:
-        """PUT JSON."""
-        return await self.call("PUT", path, json=body)
+    async def put(self, path: str, body: Any = None, *, dry_run: bool = False) -> Any:
+        """PUT JSON. A dry run is checked and answered, and not stored."""
+        params = {"dry_run": "true"} if dry_run else None
+        return await self.call("PUT", path, json=body, params=params)
 
     async def post(self, path: str, body: Any = None, *, content_type: str | None = None) -> Any:
         """POST JSON, with another content type when one is given."""

@@ -17,7 +17,8 @@ from carillon_cli.demo_tenant import remember_platform
 from carillon_cli.failures import CommandError
 from carillon_cli.next_steps import addresses, commands
 from carillon_cli.output import JsonFlag, print_json
-from carillon_cli.registry_file import apply, read_registry
+from carillon_cli.registry.changes import apply
+from carillon_cli.registry.file import read_registry
 from carillon_cli.stories import STORIES, StoryResult, open_stage, play
 
 _SETTING_UP = 2  # starting and registering, beside the stories
