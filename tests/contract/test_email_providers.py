@@ -138,7 +138,17 @@ async def test_before_the_message_every_failure_is_a_retry(step: str, what: str,
     assert code is None or outcome.code == code
 
 
-@pytest.mark.parametrize(("what", "code"), [(CLOSE, "disconnected"), (HANG, "timeout")])
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        (CLOSE, "disconnected"),
+        (HANG, "timeout"),
+        ("<html> nothing of SMTP", "malformed_reply"),
+        ("\x00\x07", "malformed_reply"),
+        ("354 go on", "malformed_reply"),
+        ("999 what", "malformed_reply"),
+    ],
+)
 async def test_after_the_message_no_answer_is_unknown(what: str, code: str) -> None:
     outcome = await outcome_of({"MESSAGE": what})
     assert isinstance(outcome, Unknown)
@@ -148,6 +158,9 @@ async def test_after_the_message_no_answer_is_unknown(what: str, code: str) -> N
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
+        ({"MESSAGE": "251 2.1.5 forwarded"}, Sent),
+        ({"MAIL": "<html> nothing of SMTP"}, Retry),
+        ({"GREETING": "<html> nothing of SMTP"}, Retry),
         ({"MESSAGE": "451 4.3.0 later"}, Retry),
         ({"MESSAGE": "554 5.7.1 spam"}, Rejected),
         ({"MESSAGE": "550 5.1.1 nobody"}, Undeliverable),
@@ -160,6 +173,26 @@ async def test_after_the_message_no_answer_is_unknown(what: str, code: str) -> N
 )
 async def test_answers_mean_what_they_say(script: dict[str, str], kind: type[Outcome]) -> None:
     assert isinstance(await outcome_of(script), kind)
+
+
+@pytest.mark.parametrize("garbage", ["noise", "half", "page"])
+async def test_an_answer_nobody_can_read_is_unknown(garbage: str) -> None:
+    async with mock_process() as mock:
+        await mock.rules({"fault": "garbage", "garbage": garbage, "times": 1, "scope": "rule"})
+        provider = SmtpProvider(SmtpServerAddress("127.0.0.1", mock.smtp_port))
+        outcome, after = await provider.send(mail()), await provider.send(mail())
+        await provider.aclose()
+    assert isinstance(outcome, Unknown)
+    assert outcome.provider_wide
+    assert isinstance(after, Sent)
+
+
+async def test_after_nonsense_the_connection_is_not_used_again() -> None:
+    async with scripted_smtp() as server, smtp(server) as provider:
+        server.once["MESSAGE"] = "<html> nothing of SMTP"
+        assert isinstance(await provider.send(mail()), Unknown)
+        assert isinstance(await provider.send(mail()), Sent)
+        assert server.connections == 2
 
 
 async def test_nobody_listens() -> None:

@@ -143,6 +143,17 @@ async def test_a_connection_is_cut_after_the_message(mocks: MockProcess, local_p
     assert await outcomes(mocks, recipient) == [("accepted" if kept else "dropped", False)]
 
 
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("garbage", ["noise", "half", "page"])
+async def test_the_answer_to_a_mail_is_garbage(mocks: MockProcess, garbage: str, *, keep: bool) -> None:
+    await mocks.rules({"fault": "garbage", "garbage": garbage, "keep": keep})
+    half = garbage == "half"
+    error = aiosmtplib.SMTPServerDisconnected if half else aiosmtplib.SMTPResponseException
+    with pytest.raises(error):
+        await mocks.send_mail("ada@x.example")
+    assert await outcomes(mocks, "ada@x.example") == [("accepted" if keep else "dropped", True)]
+
+
 async def test_slow_answers_late(mocks: MockProcess) -> None:
     began = asyncio.get_running_loop().time()
     await mocks.send_mail("slow@x.example")

@@ -175,6 +175,32 @@ async def test_a_rule_chooses_the_error_code(mocks: MockProcess) -> None:
     assert (await mocks.send_whatsapp("97688112233")).status_code == 200
 
 
+async def test_a_rule_asks_for_a_pause(mocks: MockProcess) -> None:
+    await mocks.rules({"fault": "rate_limited", "retry_after": 7, "times": 1})
+    refused = await mocks.send_whatsapp("97688112233")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "7")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(("garbage", "media_type"), [("noise", "application/json"), ("page", "text/html")])
+async def test_an_answer_is_garbage(mocks: MockProcess, garbage: str, media_type: str, *, keep: bool) -> None:
+    await mocks.rules({"fault": "garbage", "garbage": garbage, "keep": keep})
+    reply = await mocks.send_whatsapp("97688112233")
+    assert reply.status_code == 200
+    assert reply.headers["Content-Type"].startswith(media_type)
+    with pytest.raises(ValueError, match=r"codec|Expecting"):
+        reply.json()
+    state = await mocks.state()
+    assert (state["accepted"]["whatsapp"], state["dropped"]["whatsapp"]) == ((1, 0) if keep else (0, 1))
+
+
+async def test_an_answer_ends_in_the_middle(mocks: MockProcess) -> None:
+    await mocks.rules({"fault": "garbage", "garbage": "half"})
+    with pytest.raises(httpx2.RemoteProtocolError, match="without sending complete"):
+        await mocks.send_whatsapp("97688112233")
+    assert (await mocks.state())["accepted"]["whatsapp"] == 1
+
+
 @pytest.mark.parametrize(("suffix", "kept"), [("9990007", 0), ("9990011", 1)])
 async def test_a_connection_is_cut_after_the_request(mocks: MockProcess, suffix: str, kept: int) -> None:
     with pytest.raises(httpx2.TransportError):

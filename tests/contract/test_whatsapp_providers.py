@@ -167,6 +167,8 @@ def test_the_token_is_in_no_text() -> None:
 
 # --- HTTP step by step
 
+TAKEN = b'{"messages":[{"id":"wamid"}]}'
+
 
 @asynccontextmanager
 async def http_server(serve: Serve) -> AsyncIterator[str]:
@@ -225,6 +227,9 @@ async def outcome_of(serve: Serve) -> Outcome:
         (b"", Unknown),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", Unknown),
         (b"nonsense\r\n\r\n", Unknown),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\x00\xff{]", Unknown),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", Unknown),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 29\r\n\r\n" + TAKEN, Sent),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", Unknown),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", Unknown),
         (b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", Retry),
@@ -235,6 +240,36 @@ async def test_odd_answers(raw: bytes, kind: type[Outcome]) -> None:
     outcome = await outcome_of(answering(raw))
     assert isinstance(outcome, kind)
     assert not isinstance(outcome, Retry) or outcome.after == 7
+
+
+async def test_an_endless_answer_is_not_read_to_its_end() -> None:
+    read: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while True:
+            writer.write(b" " * 10_000)
+            await writer.drain()
+            read.append(10_000)
+
+    outcome = await outcome_of(serve)
+    assert isinstance(outcome, Unknown)
+    assert outcome.code == "malformed_reply"
+    assert sum(read) < 10_000_000  # what the sockets hold comes on top
+
+
+@pytest.mark.parametrize("garbage", ["noise", "half", "page"])
+async def test_an_answer_nobody_can_read_is_unknown(mock: MockProcess, garbage: str) -> None:
+    await mock.rules({"fault": "garbage", "garbage": garbage, "match": "12025550199"})
+    provider = CloudApiProvider(account(mock.url))
+    outcome = await provider.send(message("+12025550199"))
+    after = await provider.send(message())
+    await provider.aclose()
+    await mock.rules()
+    assert isinstance(outcome, Unknown)
+    assert outcome.provider_wide
+    assert isinstance(after, Sent)
 
 
 async def test_no_answer_in_time() -> None:

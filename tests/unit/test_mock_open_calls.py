@@ -34,6 +34,7 @@ class Play:
         *((fault, Ending.REFUSE, 0) for fault in sorted(REFUSALS)),
         (Fault.RESET, Ending.CUT, 0),
         (Fault.LOST_REPLY, Ending.CUT, 1),
+        (Fault.GARBAGE, Ending.GARBAGE, 1),
         (Fault.SLOW, Ending.ANSWER, 1),
         (Fault.BOUNCE, Ending.ANSWER, 1),
         (Fault.DUPLICATE, Ending.ANSWER, 1),

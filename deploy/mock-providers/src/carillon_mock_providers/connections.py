@@ -3,8 +3,16 @@
 import asyncio
 import socket
 import struct
+from typing import cast
 
 _LINGER_NONE = struct.pack("ii", 1, 0)
+
+
+def answer_and_close(transport: asyncio.BaseTransport, answer: bytes) -> None:
+    """Writes these bytes, whatever the protocol says, and ends the connection in order."""
+    if not transport.is_closing():
+        cast("asyncio.WriteTransport", transport).write(answer)  # uvloop's is none by its bases
+    transport.close()
 
 
 def reset_connection(transport: asyncio.BaseTransport) -> None:

@@ -41,6 +41,15 @@ class Fault(StrEnum):
     OUT_OF_ORDER = "out_of_order"
     READ_ONLY = "read_only"
     EARLY_STATUS = "early_status"
+    GARBAGE = "garbage"
+
+
+class Garbage(StrEnum):
+    """What an answer that cannot be read looks like; its status is one of success."""
+
+    NOISE = "noise"  # bytes that are no answer at all
+    HALF = "half"  # the beginning of a good answer, then the end of the connection
+    PAGE = "page"  # the HTML page of some gateway on the way
 
 
 REFUSALS = frozenset({Fault.REJECT, Fault.RETRY, Fault.RATE_LIMITED, Fault.SERVER_ERROR})
@@ -91,8 +100,12 @@ class FaultRule(BaseModel):
     scope: Literal["recipient", "rule"] = Field("recipient", description="What `times` counts for.")
     delay_seconds: float | None = Field(None, ge=0, description="How late `slow` answers or a bounce comes.")
     code: int | None = Field(None, description="Reply code: WhatsApp error code, or SMTP code 400-599.")
+    retry_after: int | None = Field(None, ge=0, description="`Retry-After` of a refusal over HTTP, in s.")
+    garbage: Garbage = Field(Garbage.NOISE, description="What `garbage` answers.")
     keep: bool = Field(
-        default=True, description="`hold` only: whether the message is accepted on arrival or on release."
+        default=True,
+        description="`hold`: whether the message is accepted on arrival or on release; "
+        "`garbage`: whether it is accepted at all.",
     )
 
 
@@ -104,6 +117,8 @@ class Decision:
     delay_seconds: float | None = None
     code: int | None = None
     keep: bool = True
+    retry_after: int | None = None
+    garbage: Garbage = Garbage.NOISE
 
 
 class FaultPlan:
@@ -133,7 +148,14 @@ class FaultPlan:
             if rule.channel not in (None, channel) or not fnmatchcase(person, rule.match.lower()):
                 continue
             if self._fires(index, rule, person):
-                return Decision(rule.fault, rule.delay_seconds, rule.code, rule.keep)
+                return Decision(
+                    rule.fault,
+                    delay_seconds=rule.delay_seconds,
+                    code=rule.code,
+                    keep=rule.keep,
+                    retry_after=rule.retry_after,
+                    garbage=rule.garbage,
+                )
         return self._simulated(channel, person) if self._simulators else None
 
     def _fires(self, index: int, rule: FaultRule, person: str) -> bool:

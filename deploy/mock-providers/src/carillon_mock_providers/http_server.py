@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from carillon_mock_providers.connections import reset_connection
+from carillon_mock_providers.connections import answer_and_close, reset_connection
 
 _GRACE_SECONDS = 1
 
@@ -23,10 +23,17 @@ class HttpConnections:
 
     def reset(self, connection: HTTPConnection) -> None:
         """Cuts the connection a request came over."""
-        client = connection.client
-        transport = self._open.get((client.host, client.port)) if client is not None else None
-        if transport is not None:
+        if (transport := self._transport(connection)) is not None:
             reset_connection(transport)
+
+    def answer_raw(self, connection: HTTPConnection, answer: bytes) -> None:
+        """Answers with these bytes past the HTTP server, and ends the connection."""
+        if (transport := self._transport(connection)) is not None:
+            answer_and_close(transport, answer)
+
+    def _transport(self, connection: HTTPConnection) -> asyncio.BaseTransport | None:
+        client = connection.client
+        return self._open.get((client.host, client.port)) if client is not None else None
 
     def close_all(self) -> None:
         """Cuts every connection."""

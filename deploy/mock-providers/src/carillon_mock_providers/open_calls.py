@@ -17,6 +17,7 @@ class Ending(StrEnum):
     ANSWER = "answer"
     REFUSE = "refuse"
     CUT = "cut"
+    GARBAGE = "garbage"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +97,10 @@ class FaultStage:
             case Fault.LOST_REPLY:
                 accept()
                 return Ending.CUT
+            case Fault.GARBAGE:
+                if decision.keep:
+                    accept()
+                return Ending.GARBAGE
             case Fault.HANG:
                 await _forever()
             case Fault.TIMEOUT:

@@ -7,8 +7,9 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from carillon_mock_providers.attempts import Attempt, Outcome
-from carillon_mock_providers.connections import reset_connection
+from carillon_mock_providers.connections import answer_and_close, reset_connection
 from carillon_mock_providers.faults import Channel, Decision, Fault
+from carillon_mock_providers.garbage import smtp_answer
 from carillon_mock_providers.mailbox import Mail, read_message_id
 from carillon_mock_providers.open_calls import Ending
 from carillon_mock_providers.providers import Providers
@@ -102,8 +103,8 @@ class MailHandler:
         transaction = Transaction(self._providers, envelope, self._decisions)
         with self._providers.calls.call(Channel.SMTP):
             ending = await transaction.run()
-            if ending is Ending.CUT and server.transport is not None:
-                reset_connection(server.transport)
+            if ending in {Ending.CUT, Ending.GARBAGE} and server.transport is not None:
+                transaction.cut(ending, server.transport)
                 # The library cancels this once it learns that the connection is lost.
                 await asyncio.get_running_loop().create_future()
         return transaction.reply(ending)
@@ -171,6 +172,16 @@ class Transaction:
             late = decision.delay_seconds
             seconds = self._providers.settings.bounce_seconds if late is None else late
             asyncio.get_running_loop().call_later(seconds, box.bounce, mail, recipient)
+
+    def cut(self, ending: Ending, transport: asyncio.BaseTransport) -> None:
+        """Ends the connection with a reset, or with an answer that nobody can read."""
+        if ending is Ending.CUT:
+            reset_connection(transport)
+            return
+        garbage = next(made.garbage for _, made in self._decisions if made is not None)
+        for attempt in self._attempts:
+            attempt.reply = garbage
+        answer_and_close(transport, smtp_answer(garbage))
 
     def reply(self, ending: Ending) -> str:
         """The answer to the final dot."""

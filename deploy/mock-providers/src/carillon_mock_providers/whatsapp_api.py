@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 
 from carillon_mock_providers.attempts import Attempt, Outcome
 from carillon_mock_providers.faults import Channel, Decision, Fault
+from carillon_mock_providers.garbage import http_answer
 from carillon_mock_providers.http_server import HttpConnections
 from carillon_mock_providers.json_reply import JsonReply
 from carillon_mock_providers.open_calls import Ending
@@ -95,18 +96,22 @@ class MessagesEndpoint:
             return call.reply()
         ending = await _unless_gone(request, call.run(decision))
         if ending is Ending.REFUSE:
-            return self._refuse(attempt, CloudApiError(decision.code or _FAULT_CODES[decision.fault]))
+            error = CloudApiError(decision.code or _FAULT_CODES[decision.fault])
+            return self._refuse(attempt, error, retry_after=decision.retry_after)
         if ending is Ending.ANSWER:
             return call.reply()
         if ending is Ending.CUT:
             self._connections.reset(request)
+        if ending is Ending.GARBAGE:
+            attempt.reply = f"200 {decision.garbage}"
+            self._connections.answer_raw(request, http_answer(decision.garbage))
         # The connection is gone, so nobody reads this.
         return JsonReply(None)
 
-    def _refuse(self, attempt: Attempt, error: CloudApiError) -> JsonReply:
+    def _refuse(self, attempt: Attempt, error: CloudApiError, *, retry_after: int | None = None) -> JsonReply:
         self._providers.attempts.settle(attempt, Outcome.REFUSED)
         attempt.reply = f"{error.status} {error.code}"
-        headers = {}
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if error.status == 401:
             headers["WWW-Authenticate"] = f'OAuth "Facebook Platform" "invalid_token" "{error.message}"'
         return JsonReply(error.body(), status_code=error.status, headers=headers)

@@ -6,7 +6,7 @@ from enum import Enum
 from carillon_shared.domain.outcomes import Outcome, Rejected, Retry, Undeliverable
 
 _ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
-_MAX_ERROR = 500
+MAX_ERROR = 500
 
 _COMMAND_PROBLEMS = frozenset({500, 501, 502, 503, 504, 555})
 """The server does not understand us: nothing about the recipient."""
@@ -30,7 +30,7 @@ class Stage(Enum):
 
 def reply_outcome(stage: Stage, code: int, text: str) -> Outcome:
     """Classify a reply that is no success. A reply is an answer: nothing here is ever `Unknown`."""
-    error = f"{code} {' '.join(text.split())}"[:_MAX_ERROR]
+    error = f"{code} {' '.join(text.split())}"[:MAX_ERROR]
     name = f"smtp_{code}"
     if code < 500 or code in _LOGIN_PROBLEMS or stage is Stage.CONNECT:
         return Retry(name, error, provider_wide=_is_servers(stage, code, text))

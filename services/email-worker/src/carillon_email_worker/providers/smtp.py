@@ -11,18 +11,20 @@ from aiosmtplib import (
     SMTPException,
     SMTPResponseException,
     SMTPServerDisconnected,
+    SMTPStatus,
 )
 from carillon_shared.domain.outcomes import Outcome, Rejected, Retry, Sent, Undeliverable, Unknown
 
 from carillon_email_worker.message import OutgoingMail
 from carillon_email_worker.providers.connections import SmtpConnection, SmtpConnections, SmtpServerAddress
-from carillon_email_worker.providers.errors import Stage, reply_outcome
+from carillon_email_worker.providers.errors import MAX_ERROR, Stage, reply_outcome
 
 ATTEMPT_SECONDS: Final = 30.0
 
 _START_MESSAGE: Final = 354
 _CLOSING: Final = 421
-_COMPLETED: Final = 250
+_COMPLETED, _REFUSED = 2, {4, 5}  # the first digits of answers to a message (RFC 5321, 4.2.1)
+_UNREADABLE: Final = int(SMTPStatus.invalid_response)  # the library's, for a line that is no reply
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _QUEUED_AS = re.compile(r"queued as\s+<?([\w.@-]{1,200})", re.IGNORECASE)
 
@@ -46,7 +48,7 @@ def _failure(error: Exception, progress: _Progress) -> Outcome:
         case SMTPAuthenticationError():
             return Retry("authentication", f"{error.code} {error.message}", provider_wide=True)
         case SMTPResponseException():
-            return reply_outcome(progress.stage, error.code, error.message)
+            return _answer(error, progress)
         case TimeoutError():
             return progress.failure("timeout", "the server did not answer in time")
         case SMTPServerDisconnected():
@@ -55,6 +57,12 @@ def _failure(error: Exception, progress: _Progress) -> Outcome:
             return progress.failure("connection", f"{type(error).__name__}: {error}")
         case _:  # ValueError: an address that SMTP cannot carry
             return Rejected("address", str(error))
+
+
+def _answer(error: SMTPResponseException, progress: _Progress) -> Outcome:
+    if error.code == _UNREADABLE:
+        return progress.failure("malformed_reply", f"the answer is no reply: {error.message}"[:MAX_ERROR])
+    return reply_outcome(progress.stage, error.code, error.message)
 
 
 class _StaleConnectionError(Exception):
@@ -104,7 +112,7 @@ class SmtpProvider:
             try:
                 reply = await _converse(connection, message, progress)
             except SMTPResponseException as error:
-                connection.reusable = connection.half_done = error.code != _CLOSING
+                connection.reusable = connection.half_done = error.code not in {_CLOSING, _UNREADABLE}
                 raise
             connection.reusable = True
             return Sent(_provider_id(reply))
@@ -143,10 +151,12 @@ async def _hand_over(client: SMTP, mail: OutgoingMail, progress: _Progress) -> s
     progress.stage = Stage.MESSAGE
     progress.handed_over = True
     reply = await protocol.read_response()
-    progress.handed_over = False  # whatever it says, it is an answer
-    if reply.code != _COMPLETED:
-        raise SMTPResponseException(reply.code, reply.message)
-    return reply.message
+    if reply.code // 100 == _COMPLETED:
+        return reply.message
+    if reply.code // 100 not in _REFUSED:
+        raise SMTPResponseException(_UNREADABLE, f"{reply.code} {reply.message}")
+    progress.handed_over = False  # it was not taken
+    raise SMTPResponseException(reply.code, reply.message)
 
 
 def on_the_wire(content: bytes) -> bytes:

@@ -12,6 +12,7 @@ from carillon_whatsapp_worker.providers.errors import reply_outcome
 
 ATTEMPT_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 10.0
+MAX_REPLY_BYTES: Final = 65_536
 
 _KEEP_ALIVE_SECONDS: Final = 30.0
 _NOTHING_SENT = (
@@ -58,6 +59,7 @@ class CloudApiProvider:
             headers={
                 "Authorization": f"Bearer {account.access_token}",
                 "Content-Type": "application/json",
+                "Accept-Encoding": "identity",  # nothing that unpacks to more than was read
             },
             timeout=httpx2.Timeout(attempt_seconds, connect=min(CONNECT_SECONDS, attempt_seconds)),
             limits=httpx2.Limits(
@@ -74,9 +76,7 @@ class CloudApiProvider:
         progress = _Progress()
         try:
             async with asyncio.timeout(self._attempt_seconds):
-                reply = await self._client.post(
-                    self._url, content=message.body, extensions={"trace": progress.trace}
-                )
+                return await self._post(message, progress)
         except TimeoutError:
             return progress.failure("timeout", "the API did not answer in time")
         except _NOTHING_SENT as error:
@@ -85,11 +85,28 @@ class CloudApiProvider:
             return progress.failure("timeout", "the API did not answer in time")
         except httpx2.HTTPError as error:
             return progress.failure("disconnected", f"{type(error).__name__}: {error}")
-        return reply_outcome(reply.status_code, reply.headers, reply.content)
+
+    async def _post(self, message: OutgoingWhatsapp, progress: "_Progress") -> Outcome:
+        extensions = {"trace": progress.trace}
+        async with self._client.stream(
+            "POST", self._url, content=message.body, extensions=extensions
+        ) as reply:
+            body = await _beginning(reply)
+            return reply_outcome(reply.status_code, reply.headers, body)
 
     async def aclose(self) -> None:
         """Close the kept connections."""
         await self._client.aclose()
+
+
+async def _beginning(reply: httpx2.Response) -> bytes:
+    """Return a body, or as much of it as an answer of the API can have; the rest is never read."""
+    body = bytearray()
+    async for part in reply.aiter_raw():
+        body += part
+        if len(body) > MAX_REPLY_BYTES:
+            break
+    return bytes(body[:MAX_REPLY_BYTES])
 
 
 @dataclass(slots=True)

@@ -24,9 +24,8 @@ def reply_outcome(status: int, headers: Mapping[str, str], body: bytes) -> Outco
     reply = _object(body)
     if 200 <= status < 300:
         message_id = _message_id(reply)
-        return (
-            Sent(message_id) if message_id else Unknown("malformed_reply", f"{status} without a message id")
-        )
+        lost = Unknown("malformed_reply", f"{status} without a message id", provider_wide=True)
+        return Sent(message_id) if message_id else lost
     error = reply.get("error")
     if isinstance(error, Mapping) and isinstance(error.get("code"), int):
         return _error_outcome(error, status=status, after=_retry_after(headers))
