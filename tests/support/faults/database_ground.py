@@ -30,6 +30,7 @@ class DatabaseGround:
     platform: Platform
     postgres: PostgresServer
     proxy: FaultProxy
+    servers: LocalServers
 
 
 @asynccontextmanager
@@ -64,5 +65,5 @@ async def database_ground(
             management_url=rabbitmq.management_url,
             before_start=lead_through,
         ) as platform:
-            yield DatabaseGround(platform, server, proxy)
+            yield DatabaseGround(platform, server, proxy, servers)
     rabbitmq.delete_vhost(vhost)

@@ -68,6 +68,10 @@ class FaultProxy:
             self._server.close()
         await self.cut()
 
+    def forward_to(self, host: str, port: int) -> None:
+        """Forward new connections to another address, as after a failover."""
+        self._upstream = (host, port)
+
     def delay(self, seconds: float, *directions: Direction, jitter: float = 0.0) -> None:
         """Let every byte be late."""
         for toxics in self._those(directions):
