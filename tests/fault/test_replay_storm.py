@@ -1,9 +1,10 @@
 """Ten thousand dead letters replayed while urgent events arrive: it drains, and nothing urgent waits."""
 
 import asyncio
-import os
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,10 +23,23 @@ DEAD = 10_000
 PEOPLE = 500
 FEW = 1_000
 BATCH = 1_000  # most events of one request
-DRAIN_SECONDS = 60.0  # on two cores of its own
-WAIT_SECONDS = 2.0  # the same
+# On two cores that nothing else wants.
+DRAIN_SECONDS = 60.0
+WAIT_SECONDS = 2.0
 REPLAY = "/v1/admin/dead-letters:replay"
 DISCARD = "/v1/admin/dead-letters:discard"
+
+
+@asynccontextmanager
+async def urgent_mail(tenant: Tenant, person: str) -> AsyncIterator["Live"]:
+    """Keep sending urgent mail for as long as the context lasts."""
+    live = Live(tenant, person)
+    running = asyncio.create_task(live.run())
+    try:
+        yield live
+    finally:
+        live.stopping.set()
+        await running
 
 
 @dataclass(slots=True)
@@ -144,13 +158,8 @@ async def _has_mails(ground: Ground, tenant: Tenant, count: int) -> None:
         )
         return bool(sent >= count)
 
-    await eventually(enough, seconds=400, what=f"{count} mails of {tenant.slug}")
+    await eventually(enough, seconds=120, what=f"{count} mails of {tenant.slug}")
     await pool.close()
-
-
-def _others_load() -> float:
-    """Return how many processes of others want each core, at least 1: so much slower is this machine."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 async def _as_in_production(platform: Platform) -> None:
@@ -162,28 +171,24 @@ async def _as_in_production(platform: Platform) -> None:
 
 async def test_ten_thousand_drain_within_a_minute_and_no_urgent_event_waits(ground: Ground) -> None:
     platform = ground.platform
-    slack = _others_load()
     await _as_in_production(platform)
     tenant, other = await platform.new_tenant(), await platform.new_tenant()
     await _dead_letters(ground, tenant, count=DEAD)
     (person,) = await register_many(platform, other, 1)
-    live = Live(other, person)
-    urgent = asyncio.create_task(live.run())
-    begun = time.monotonic()
-    operation = await _begin(tenant, REPLAY, filter={"event_type": "code.sent"})
-    (done,) = await _ended(tenant, operation)
-    queued = time.monotonic() - begun
-    await _has_mails(ground, tenant, DEAD)
-    took = time.monotonic() - begun
-    live.stopping.set()
-    await urgent
+    async with urgent_mail(other, person) as live:
+        begun = time.monotonic()
+        operation = await _begin(tenant, REPLAY, filter={"event_type": "code.sent"})
+        (done,) = await _ended(tenant, operation)
+        queued = time.monotonic() - begun
+        await _has_mails(ground, tenant, DEAD)
+        took = time.monotonic() - begun
     waits = live.waits(await platform.mails_to(address_of(other, person), count=len(live.begun)))
     assert (done["status"], done["acted"], done["skipped"]) == ("done", DEAD, {})
     mails = Counter(mail["subject"] for mail in await _mails(ground, tenant))
     assert mails == {f"Code {n}": 1 for n in range(DEAD)}
     told = f"queued in {queued:.1f} s, sent in {took:.1f} s; {len(waits)} urgent, slowest {max(waits):.2f} s"
-    assert max(waits) < WAIT_SECONDS * slack, told
-    assert took < DRAIN_SECONDS * slack, told
+    assert max(waits) < WAIT_SECONDS, told
+    assert took < DRAIN_SECONDS, told
 
 
 async def test_two_replays_at_once_send_each_mail_once(ground: Ground) -> None:

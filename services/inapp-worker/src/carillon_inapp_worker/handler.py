@@ -53,8 +53,9 @@ class FeedHandler:
         return [Ack() if isinstance(chunk, Chunk) else chunk for chunk in chunks]
 
     async def _chunks(self, batch: list[Received]) -> list[Chunk | Settlement]:
-        wanted = {one.message.event_id for one in batch if isinstance(one.message, WorkChunk)}
-        events = await self._catalogue.load(wanted)
+        works = [one.message for one in batch if isinstance(one.message, WorkChunk)]
+        again = {work.event_id for work in works if work.attempt > 1}
+        events = await self._catalogue.load({work.event_id for work in works}, again=again)
         await self._hand_over([one for one in batch if isinstance(one.message, DeadDelivery)])
         chunks: list[Chunk | Settlement] = []
         for one in batch:

@@ -50,7 +50,11 @@ class _Type:
 
 
 class Catalogue:
-    """Reads what messages are made of, for one channel. Types are kept for two seconds."""
+    """Reads what messages are made of, for one channel. Types are kept for two seconds.
+
+    Not for what is tried again: whoever mends a template and replays its dead letters at once would see them
+    die of the old one.
+    """
 
     def __init__(self, pool: Pool, *, channel: Channel, clock: Clock) -> None:
         self._pool = pool
@@ -58,15 +62,21 @@ class Catalogue:
         self._clock = clock
         self._types: dict[_TypeKey, _Type] = {}
 
-    async def load(self, event_ids: Collection[UUID]) -> dict[UUID, EventWork]:
-        """Return these events; one that no longer exists is missing. Raises what asyncpg raises."""
+    async def load(
+        self, event_ids: Collection[UUID], *, again: Collection[UUID] = ()
+    ) -> dict[UUID, EventWork]:
+        """Return these events; one that no longer exists is missing. Raises what asyncpg raises.
+
+        `again` names those among them of which something was tried before: their types are read anew.
+        """
         if not event_ids:
             return {}
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
             rows = await connection.fetch(_EVENTS, list(event_ids), min(event_ids), max(event_ids))
             now = self._clock.monotonic()
             keys = {(row["tenant_id"], row["type"]) for row in rows}
-            missing = [key for key in keys if not self._is_fresh(key, now)]
+            anew = {(row["tenant_id"], row["type"]) for row in rows if row["id"] in again}
+            missing = [key for key in keys if key in anew or not self._is_fresh(key, now)]
             if missing:
                 await self._read_types(connection, missing, now)
         tenants: dict[int, TenantProfile] = {}

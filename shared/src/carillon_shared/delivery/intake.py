@@ -1,7 +1,8 @@
 """From broker messages to chunks in work."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -24,7 +25,14 @@ _LOOK_SECONDS = 0.02
 
 log = structlog.get_logger(__name__)
 
-LoadEvents = Callable[[set[UUID]], Awaitable[dict[UUID, EventWork]]]
+
+class LoadEvents(Protocol):
+    """Reads events; see `carillon_shared.delivery.catalogue.Catalogue.load`."""
+
+    def __call__(
+        self, event_ids: Collection[UUID], /, *, again: Collection[UUID]
+    ) -> Awaitable[dict[UUID, EventWork]]:
+        """Return those of them that exist."""
 
 
 class ChunkIntake:
@@ -59,7 +67,7 @@ class ChunkIntake:
             for incoming in batch
             if (message := await self._decoded(incoming)) is not None
         ]
-        events = await self._events({message.event_id for _, message in readable})
+        events = await self._events([message for _, message in readable])
         begun = [
             await self._begin(incoming, message, events.get(message.event_id))
             for incoming, message in readable
@@ -103,11 +111,13 @@ class ChunkIntake:
         self._admit(chunk)
         return chunk
 
-    async def _events(self, ids: set[UUID]) -> dict[UUID, EventWork]:
+    async def _events(self, messages: Sequence[WorkChunk]) -> dict[UUID, EventWork]:
+        ids = {message.event_id for message in messages}
+        again = {message.event_id for message in messages if message.attempt > 1}
         found: dict[UUID, EventWork] = {}
 
         async def load() -> None:
-            found.update(await self._load_events(ids))
+            found.update(await self._load_events(ids, again=again))
 
         await self._repeat(load)
         return found
