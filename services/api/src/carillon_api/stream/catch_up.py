@@ -88,6 +88,11 @@ class CatchUp:
             self._bring(stream, want.cursor, backlog)
 
     def _bring(self, stream: LiveStream, cursor: int | None, backlog: Backlog) -> None:
+        if stream.blocked:
+            # A ping was written meanwhile and cannot leave. Once it has, the same is read again.
+            stream.newest = max(stream.newest, backlog.feed_seq)
+            stream.catching_up = False
+            return
         data = (b"" if stream.opened else _ready(cursor, backlog)) + _news(cursor, backlog)
         reset = cursor is not None and _reason(cursor, backlog) is not None
         # After a reset the feed's own number counts; else a live change may be ahead of what was read.
