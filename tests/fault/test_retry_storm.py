@@ -55,7 +55,9 @@ async def test_returns_are_spread_and_urgent_mail_overtakes(shared_ground: Platf
     template = {"subject": "Bill", "text": "Please pay."}
     reply = await storm.tenant.http.put("/v1/event-types/bill.sent/templates/email/en", json=template)
     assert reply.is_success, reply.text
-    rule = {"fault": "retry", "channel": "smtp", "match": f"*@{storm.tenant.slug}.example.org", "times": 1}
+    # A refusal of each recipient, as of a server with greylists: one of the server would open the breaker.
+    who = f"*@{storm.tenant.slug}.example.org"
+    rule = {"fault": "retry", "channel": "smtp", "match": who, "times": 1, "code": 450}
     await shared_ground.mock_control("PUT", "/control/faults", json=[rule])
 
     depths: list[int] = []
