@@ -1,13 +1,12 @@
 """docs/requirements.md: every requirement has its row, and what a row names exists."""
 
-import ast
 import re
 from dataclasses import dataclass
 
 import pytest
 from carillon_api.app import make_app
 from support.environment_example import sections
-from support.source_tree import ROOT, parsed
+from support.source_tree import ROOT, functions_of
 
 DOCUMENT = ROOT / "docs" / "requirements.md"
 COUNT = 122
@@ -69,7 +68,7 @@ def test_what_a_row_names_exists(row: Row) -> None:
     for file, name in TEST.findall(row.proof):
         path = ROOT / file
         assert path.is_file(), file
-        assert name in _functions(file), f"{file}::{name}"
+        assert name in functions_of(file), f"{file}::{name}"
     for decision in DECISION.findall(row.proof):
         assert (DOCUMENT.parent / decision).is_file(), decision
     for setting in SETTING.findall(row.place):
@@ -79,11 +78,3 @@ def test_what_a_row_names_exists(row: Row) -> None:
             assert (method, _same(path)) in ROUTES, f"{method} {path}"
         for file in FILE.findall(row.place):
             assert (ROOT / file).exists(), file
-
-
-def _functions(file: str) -> set[str]:
-    return {
-        node.name
-        for node in parsed(ROOT / file).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }

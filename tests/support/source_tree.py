@@ -51,6 +51,15 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def functions_of(file: str) -> set[str]:
+    """Return the names of the functions in a file of this repository."""
+    return {
+        node.name
+        for node in parsed(ROOT / file).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
 def texts_in(path: Path) -> Iterator[str]:
     """Return every string constant of a file."""
     for node in ast.walk(parsed(path)):
