@@ -153,7 +153,7 @@ async def test_check_finds_a_dropped_binding_and_a_foreign_one(
         ("missing", "binding 'carillon.work' -> 'carillon.email.bulk' (key 'email.bulk')"),
         ("unexpected", "binding 'carillon.work' -> 'carillon.email.bulk' (key '#')"),
     ]
-    assert "to mend it, run `python -m carillon_shared.broker declare`." in str(drifts[0])
+    assert "to mend it, run `carillon topology declare`." in str(drifts[0])
 
 
 async def test_check_finds_a_queue_with_other_arguments_and_does_not_touch_it(

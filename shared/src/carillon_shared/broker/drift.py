@@ -23,7 +23,7 @@ from carillon_shared.broker.management import management_url_of, read_bindings, 
 from carillon_shared.topology.carillon import carillon_topology
 from carillon_shared.topology.model import Binding, Queue, Topology
 
-_DECLARE = "run `python -m carillon_shared.broker declare`"
+_DECLARE = "run `carillon topology declare`"
 _RENEW = "delete it and declare again; the sweepers send anew what it held"
 _SILENT_SECONDS = 5.0
 
