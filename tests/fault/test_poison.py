@@ -62,9 +62,6 @@ UNREADABLE = {
     "an unknown type": Raw(_work(), "work.parcel.v1"),
     "an unknown version": Raw(_work(), "work.chunk.v99"),
     "another shape": Raw(b'{"event_id": 7}', WORK),
-    "a type of another place": Raw(
-        LiveSignal(tenant="t", name="n", data=1).model_dump_json().encode(), LiveSignal.TYPE
-    ),
     "an attempt no row can count": Raw(_work(attempt=10**9), WORK),
     "a megabyte": Raw(b'{"tenant": "' + b"x" * 1_000_000 + b'"}', WORK),
     "deep nesting": Raw(b'{"tenant":' + b"[" * 40_000 + b"]" * 40_000 + b"}", WORK),

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import aio_pika
 from aio_pika.abc import AbstractChannel
-from carillon_shared.contracts.codec import decode, encode
+from carillon_shared.contracts.codec import UndecodableMessageError, decode, encode
 from carillon_shared.contracts.messages import Message, WorkChunk
 from carillon_shared.db.pool import Pool
 from carillon_shared.domain.channels import Channel
@@ -74,7 +74,7 @@ class HandMade:
         while (message := await source.get(no_ack=True, fail=False)) is not None:
             try:
                 found.append(decode(message.type, message.body))
-            except ValueError:
+            except UndecodableMessageError:
                 found.append(None)
         return found
 
