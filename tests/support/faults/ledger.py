@@ -39,6 +39,7 @@ class Ledger:
         unanswered: own ids whose post had no answer when the producer gave up: accepted or not, nobody knows.
         surprises: answers a producer must never get, whatever is broken.
         postponed: how many posts were repeated, because they were refused for a while or not answered.
+        refused: how many of these were refused: answered 429 or 503.
     """
 
     tenant: Tenant
@@ -46,6 +47,7 @@ class Ledger:
     unanswered: set[str] = field(default_factory=set)
     surprises: list[str] = field(default_factory=list)
     postponed: int = 0
+    refused: int = 0
 
     def by_event(self) -> dict[UUID, Accepted]:
         """Return what was accepted, by event id."""

@@ -145,7 +145,14 @@ class Traffic:
                 )
                 return None
             self.ledger.postponed += 1
+            if reply is not None:
+                self._note_refusal(draft, reply)
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _note_refusal(self, draft: Draft, reply: httpx2.Response) -> None:
+        self.ledger.refused += 1
+        if "Retry-After" not in reply.headers:
+            self.ledger.surprises.append(f"POST {draft.body['id']}: {reply.status_code} without Retry-After")
 
     async def _cancel(self, entry: Accepted) -> None:
         entry.asked_to_cancel = True
