@@ -292,6 +292,15 @@ async def test_a_message_that_stays_in_a_queue(scene: Scene) -> None:
 
 
 @pytest.mark.extended
+async def test_an_address_or_a_key_in_a_log(scene: Scene) -> None:
+    for said in (f"to p-1@{scene.ledger.tenant.slug}.example.org", scene.ledger.tenant.key):
+        log = scene.platform.logs / "careless.log"
+        log.write_text(f'{{"event": "sent", "note": "{said}"}}\n')
+        assert await scene.broken() == {"I11"}
+        log.unlink()
+
+
+@pytest.mark.extended
 async def test_a_message_that_nobody_acks(scene: Scene) -> None:
     url, queue = scene.platform.addresses.broker_url, retry_exchange(LADDER[-1])
     async with _left_message(scene.platform), plain_channel(url) as channel:

@@ -5,7 +5,8 @@
 
 Invariants: I0 a producer is never answered anything but 202, 429 or 503; I1 nothing lost; I2 nothing
 unexpected; I3 no doubles beyond honest unknowns; I4 accounting; I5 retries as the policy says; I9 feeds
-without gaps and counters that do not drift; I10 everything comes to rest.
+without gaps and counters that do not drift; I10 everything comes to rest; I11 no log has an address, a key or
+a secret.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ from support.faults.evidence import Evidence, gather_evidence
 from support.faults.feed_checks import feeds_have_no_gaps, listeners_saw_feeds
 from support.faults.ledger import Ledger
 from support.faults.listener import FeedListener
+from support.faults.log_checks import logs_keep_secrets
 from support.faults.report import Report, Violation
 from support.platform import Platform
 
@@ -48,6 +50,7 @@ async def check(
     ]
     violations += [Violation("I10", text, f"not at rest after {seconds:g} s") for text in still]
     violations += [found for judge in CHECKS for found in judge(evidence)]
+    violations += logs_keep_secrets(platform, ledgers)
     violations += await listeners_saw_feeds(evidence, listeners)
     return Report(violations, _summary(evidence))
 
