@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from carillon_shared.consumer.source import MessageSource
 from carillon_shared.db import pool as pools
-from carillon_shared.db.hosts import one_url_each
+from carillon_shared.db.hosts import Hosts, one_url_each
 from carillon_shared.db.migrate import is_current, migrate
 from carillon_shared.db.pool import open_pool, transaction
 from carillon_shared.db.transient import is_transient
@@ -126,6 +126,62 @@ async def test_a_dead_link_is_given_up_with_its_first_time_limit(
     assert monotonic() - began < 5
     assert await pool.fetchval("SELECT pg_backend_pid()") != before
     await asyncio.wait_for(pool.close(), 5)
+
+
+async def test_a_dead_link_condemns_all_that_are_open(
+    migrated: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "COMMAND_SECONDS", 0.5)
+    pool = await open_pool(migrated.url(), name="test", min_size=2, max_size=2)
+    before = await _sessions(pool)
+    with pytest.raises(TimeoutError):
+        await pool.execute("SELECT pg_sleep(20)")
+    assert not await _sessions(pool) & before
+    await asyncio.wait_for(pool.close(), 5)
+
+
+async def test_a_statement_that_is_given_up_early_condemns_nothing(migrated: MigratedDatabase) -> None:
+    pool = await open_pool(migrated.url(), name="test", min_size=2, max_size=2)
+    before = await _sessions(pool)
+    with pytest.raises(TimeoutError):
+        await pool.execute("SELECT pg_sleep(20)", timeout=0.1)
+    assert await _sessions(pool) & before
+    await pool.close()
+
+
+async def test_a_server_that_takes_no_writes_any_more_is_let_go(migrated: MigratedDatabase) -> None:
+    pool = await open_pool(migrated.url(), name="test", min_size=2, max_size=2, resets=False)
+    before = await _sessions(pool)
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError) as caught:
+        await _write_as_if_read_only(pool)
+    assert is_transient(caught.value)
+    assert not await _sessions(pool) & before
+    await pool.close()
+
+
+async def test_of_several_hosts_one_that_takes_writes_is_wanted(
+    migrated: MigratedDatabase, refusing: str
+) -> None:
+    owner = await migrated.pool(max_size=1)
+    await owner.execute(f'ALTER DATABASE "{migrated.name}" SET default_transaction_read_only = on')
+    await owner.close()
+    connection = await Hosts(migrated.url(), seconds=10).connect()  # where there is no other, it can be read
+    await connection.close()
+    with pytest.raises(asyncpg.TargetServerAttributeNotMatched) as caught:
+        await Hosts(_after(refusing, migrated.url()), seconds=10).connect()
+    assert is_transient(caught.value)
+
+
+async def _write_as_if_read_only(pool: pools.Pool) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        await connection.execute("INSERT INTO carillon.tenants (slug, name) VALUES ('a', 'a')")
+
+
+async def _sessions(pool: pools.Pool) -> set[int]:
+    """Return the server's processes of two connections."""
+    async with pool.acquire() as first, pool.acquire() as second:
+        return {await each.fetchval("SELECT pg_backend_pid()") for each in (first, second)}
 
 
 async def test_a_watermark_is_never_ahead_of_the_database(migrated: MigratedDatabase) -> None:

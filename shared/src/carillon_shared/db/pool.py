@@ -1,12 +1,17 @@
 """Connections with every time limit set, so that a dead link or a stuck lock ends in an error."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
+from time import monotonic
 from typing import Any, TypeAlias
 
 import asyncpg
 import asyncpg.pool
 import orjson
+import structlog
+from asyncpg.connection import LoggedQuery
 
 from carillon_shared.db.hosts import Hosts
 
@@ -18,23 +23,53 @@ Connection: TypeAlias = (
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 _MAX_QUERIES = 50_000  # of one connection; then it is replaced
+_CONDEMN_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class _Pool(asyncpg.pool.Pool):
-    """Nobody waits for a connection without end, whatever way they ask for one."""
+    """Nobody waits for a connection without end, whatever way they ask for one.
+
+    What one connection shows about the server, or the way to it, holds for all that are open: a link that
+    carries nothing, or a server that takes no writes any more. They are replaced before their next use.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, init=self._prepare, **options)
+        self._condemned_at = -inf
+        self._condemning: asyncio.Task[None] | None = None
 
     def acquire(self, *, timeout: float | None = None) -> Any:
         return super().acquire(timeout=CONNECT_SECONDS if timeout is None else timeout)
 
+    async def _prepare(self, connection: Connection) -> None:
+        await connection.set_type_codec(
+            "jsonb", encoder=_to_json, decoder=orjson.loads, schema="pg_catalog", format="text"
+        )
+        connection.add_query_logger(self._look)
+
+    async def expire_connections(self) -> None:
+        """Let every connection be replaced before its next use; not more than once a second."""
+        now = monotonic()
+        if now - self._condemned_at >= _CONDEMN_SECONDS:
+            self._condemned_at = now
+            await super().expire_connections()
+
+    def _look(self, query: LoggedQuery) -> None:
+        error = query.exception
+        if _shows_a_dead_link(query) or isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            log.warning("database_connections_replaced", reason=type(error).__name__)
+            self._condemning = asyncio.get_running_loop().create_task(self.expire_connections())
+
+
+def _shows_a_dead_link(query: LoggedQuery) -> bool:
+    """Tell whether the server would have ended the statement before."""
+    return isinstance(query.exception, TimeoutError) and query.elapsed >= COMMAND_SECONDS
+
 
 def _to_json(value: Any) -> str:
     return orjson.dumps(value).decode()
-
-
-async def _prepare(connection: Connection) -> None:
-    await connection.set_type_codec(
-        "jsonb", encoder=_to_json, decoder=orjson.loads, schema="pg_catalog", format="text"
-    )
 
 
 async def _keep_session(_connection: Connection) -> None:
@@ -51,13 +86,12 @@ async def open_pool(
     """
     return await _Pool(
         url,
-        connect=Hosts(url, seconds=CONNECT_SECONDS).connect,  # type: ignore[arg-type]  # the driver names each option
+        connect=Hosts(url, seconds=CONNECT_SECONDS).connect,
         min_size=min_size,
         max_size=max_size,
         max_queries=_MAX_QUERIES,
         command_timeout=COMMAND_SECONDS,
         max_inactive_connection_lifetime=300,
-        init=_prepare,
         reset=None if resets else _keep_session,
         loop=None,
         connection_class=asyncpg.Connection,
@@ -68,6 +102,10 @@ async def open_pool(
             "lock_timeout": "10s",
             "idle_in_transaction_session_timeout": "30s",
             "tcp_user_timeout": "20s",
+            # The server, too, is to forget a client that has vanished: two minutes instead of two hours.
+            "tcp_keepalives_idle": "60",
+            "tcp_keepalives_interval": "10",
+            "tcp_keepalives_count": "6",
             "jit": "off",
         },
     )

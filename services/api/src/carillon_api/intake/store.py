@@ -97,8 +97,10 @@ class PostgresEventStore:
 
     async def _settle(self, error: Exception) -> None:
         """After an error that says nothing about the rows, start over on another connection."""
-        if self._connection is None or isinstance(error, asyncpg.PostgresError):
+        if self._connection is None or _server_is_well(error):
             return
+        if isinstance(error, TimeoutError):  # whatever is in the way is in the way of the pool's others too
+            await self._pool.expire_connections()
         if not _is_lost(self._connection):
             self._connection.terminate()
         await self.close()
@@ -109,6 +111,13 @@ def _is_lost(connection: "PoolConnectionProxy[asyncpg.Record]") -> bool:
         return connection.is_closed()
     except asyncpg.InterfaceError:  # it was closed by the server, and the pool has taken it back already
         return True
+
+
+def _server_is_well(error: Exception) -> bool:
+    """Tell whether the server answered, and not that it takes no writes any more: there may be another."""
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(
+        error, asyncpg.ReadOnlySQLTransactionError
+    )
 
 
 def _classified(error: Exception) -> StoreError | None:
