@@ -129,6 +129,14 @@ def test_retry_after_is_honoured() -> None:
     assert dated.after == pytest.approx(90, abs=5)
 
 
+def test_a_date_in_retry_after_is_read_by_the_providers_own_clock() -> None:
+    there = datetime.now(UTC) + timedelta(hours=1)
+    until = format_datetime(there + timedelta(seconds=90), usegmt=True)
+    outcome = answer(429, error(130429), retry_after=until, date=format_datetime(there, usegmt=True))
+    assert isinstance(outcome, Retry)
+    assert outcome.after == 90
+
+
 @pytest.mark.parametrize("value", ["", "soon", "-5", "١٢", "9" * 30])
 def test_a_retry_after_that_makes_no_sense_does_no_harm(value: str) -> None:
     outcome = answer(429, error(130429), retry_after=value)

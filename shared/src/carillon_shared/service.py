@@ -11,6 +11,7 @@ import structlog
 from carillon_shared.broker.backoff import Backoff
 from carillon_shared.broker.session import BrokerSession
 from carillon_shared.broker.topology_watch import TopologyWatch
+from carillon_shared.db.clock import DatabaseClock
 from carillon_shared.db.pool import Pool, open_pool
 from carillon_shared.db.transient import is_transient
 from carillon_shared.lifecycle import Shutdown
@@ -58,13 +59,16 @@ class Service:
     ) -> tuple[Pool, BrokerSession]:
         """Open the pool and prepare the broker session (not started), both closed by the stack; serve health.
 
-        `needs` is what must be on the broker for the service to be ready.
+        `needs` is what must be on the broker for the service to be ready. The session has its clock.
         Waits for a database that is away. Raises ``asyncpg.PostgresError`` when it refuses us for good.
         """
         session = BrokerSession(self.broker_url, name=f"carillon-{name}")
         stack.push_async_callback(session.close)
         pool = await self._open_pool(name, shutdown)
         stack.push_async_callback(_close, pool)
+        session.clock = clock = DatabaseClock(pool)
+        looking = asyncio.create_task(clock.run(), name="clock")
+        stack.callback(looking.cancel)
         checks = _readiness(pool, session, session.watch(needs), shutdown)
         await stack.enter_async_context(
             serve_health(health_app(checks), host=self.health_host, port=self.health_port)

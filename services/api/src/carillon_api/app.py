@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from carillon_shared.broker import BrokerSession
-from carillon_shared.clock import Clock, SystemClock
+from carillon_shared.clock import Clock
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.telemetry.health import health_routes
 from fastapi import APIRouter, FastAPI
@@ -34,6 +34,7 @@ from carillon_api.registry.template_routes import router as templates_router
 from carillon_api.request_log import RequestLog
 from carillon_api.settings import ApiSettings
 from carillon_api.signals.routes import router as signals_router
+from carillon_api.slow_bodies import BodyDeadline
 from carillon_api.stream.routes import router as stream_router
 from carillon_api.subscribers.membership_routes import router as memberships_router
 from carillon_api.subscribers.routes import router as subscribers_router
@@ -73,13 +74,12 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         session = BrokerSession(settings.broker_url.get_secret_value(), name="carillon-api")
-        async with open_services(
-            settings, session=session, clock=clock or SystemClock(), shutdown=wish_to_stop
-        ) as services:
+        async with open_services(settings, session=session, clock=clock, shutdown=wish_to_stop) as services:
             app.state.services = services
             yield
 
     app = make_app()
+    app.add_middleware(BodyDeadline, seconds=settings.api_body_seconds)
     app.router.lifespan_context = lifespan
     return app
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+_SLUGS = {404: "not-found", 405: "method-not-allowed", 408: "too-slow", 413: "too-large"}
 
 log = structlog.get_logger(__name__)
 
@@ -143,9 +144,7 @@ async def _answer_validation(_request: Request, error: Exception) -> Response:
 async def _answer_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     title = {404: "Not found.", 405: "This method is not allowed here."}.get(error.status_code)
-    slug = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(
-        error.status_code, "http-error"
-    )
+    slug = _SLUGS.get(error.status_code, "http-error")
     return Problem(slug, title or str(error.detail), error.status_code, headers=error.headers).response()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from carillon_shared.broker import BrokerSession
 from carillon_shared.clock import Clock
+from carillon_shared.db.clock import DatabaseClock
 from carillon_shared.db.pool import Pool, open_pool
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.topology.carillon import LIVE
@@ -35,9 +36,12 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def open_services(
-    settings: ApiSettings, *, session: BrokerSession, clock: Clock, shutdown: Shutdown
+    settings: ApiSettings, *, session: BrokerSession, clock: Clock | None, shutdown: Shutdown
 ) -> AsyncIterator[Services]:
-    """Open everything that requests need. Neither the database nor the broker has to be there."""
+    """Open everything that requests need. Neither the database nor the broker has to be there.
+
+    Without a `clock` it is the database's.
+    """
     async with AsyncExitStack() as stack:
         pool = await open_pool(
             settings.database_url.get_secret_value(),
@@ -46,6 +50,10 @@ async def open_services(
             max_size=settings.api_database_connections,
         )
         stack.push_async_callback(_close, pool)
+        if clock is None:
+            clock = DatabaseClock(pool)
+            await stack.enter_async_context(_running(clock.run(), "clock", shutdown))
+        session.clock = clock
         await stack.enter_async_context(session)
         services = _services(settings, pool, session, clock=clock, shutdown=shutdown)
         stack.push_async_callback(services.intake.close)
@@ -75,7 +83,7 @@ def _services(
         group_commit=GroupCommit(PostgresEventStore(pool), max_waiting=settings.api_max_waiting_events),
         fast_path=FastPath(session.publisher, pool, clock=clock),
     )
-    hub = Hub(pool, stream_limits(settings))
+    hub = Hub(pool, stream_limits(settings), clock=clock)
     token_secret = settings.api_token_secret.get_secret_value()
     return Services(
         settings=settings,

@@ -27,6 +27,9 @@ class ApiSettings(ServiceSettings):
         description="Given to Meta with the webhook's address, which it then asks for.",
     )
     api_database_connections: int = Field(default=10, ge=3, le=200, description="Most connections.")
+    api_body_seconds: float = Field(
+        default=30.0, ge=1.0, le=600.0, description="How long a request's body may take to arrive; then: 408."
+    )
     api_max_waiting_events: int = Field(
         default=20_000, ge=1_000, description="Events that may wait for their commit; beyond: 503."
     )

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from aiormq.abc import AbstractConnection as WireConnection
@@ -38,8 +38,17 @@ class Publisher:
     Safe to use from many tasks; what they publish at the same moment is written together.
     """
 
-    def __init__(self, link: Link, *, app_id: str, window: int = 256, confirm_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        app_id: str,
+        window: int = 256,
+        confirm_timeout: float = 10.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._link = link
+        self._now = now
         self._framing = Framing(_CHANNEL_NUMBER, _SMALLEST_FRAME_MAX - _FRAME_OVERHEAD, app_id)
         self._window = window
         self._confirm_timeout = confirm_timeout
@@ -100,7 +109,7 @@ class Publisher:
         return results
 
     def _hand_over(self, chunk: Sequence[Outgoing]) -> "_Slice":
-        now = time.time()
+        now = self._now()
         handed = _Slice(
             [(outgoing.message_id, publish_frames(outgoing, self._framing, now=now)) for outgoing in chunk]
         )

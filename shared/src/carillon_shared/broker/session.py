@@ -11,6 +11,7 @@ from carillon_shared.broker.link import Link, Purpose
 from carillon_shared.broker.live import LiveSubscription
 from carillon_shared.broker.publisher import Publisher
 from carillon_shared.broker.topology_watch import TopologyWatch
+from carillon_shared.clock import Clock, SystemClock
 from carillon_shared.topology.model import Topology
 
 
@@ -19,6 +20,9 @@ class BrokerSession:
 
     A connection is made only when something uses it: `publisher` or a subscription. Everything may be
     created before or after `start`; the broker may be away at any time.
+
+    Attributes:
+        clock: tells when a message was published; the machine's own until it is set.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class BrokerSession:
         window: int = 256,
         confirm_timeout: float = 10.0,
     ) -> None:
+        self.clock: Clock = SystemClock()
         self._url = url
         self._name = name
         self._heartbeat = heartbeat
@@ -63,6 +68,7 @@ class BrokerSession:
                 app_id=self._name,
                 window=self._window,
                 confirm_timeout=self._confirm_timeout,
+                now=lambda: self.clock.now().timestamp(),
             )
             self._start_if_started(self._publisher)
         return self._publisher

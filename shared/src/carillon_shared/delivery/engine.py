@@ -11,7 +11,6 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -94,7 +93,7 @@ class DeliveryEngine:
         publisher: carries retries and dead letters.
         concurrency: send slots.
         attempt_limit: seconds after which an attempt is given up as unknown.
-        clock: measures attempts.
+        clock: measures attempts, and tells the database's time.
     """
 
     def __init__(
@@ -285,7 +284,7 @@ class DeliveryEngine:
             attempted.outcome,
             policy=item.chunk.event.policy,
             attempts=delivery.attempt - row["budget_start"],
-            elapsed=(datetime.now(UTC) - delivery.first_attempt_at).total_seconds(),
+            elapsed=(self._clock.now() - delivery.first_attempt_at).total_seconds(),
             uniform=random.uniform,
             spared=attempted.spared,
         )

@@ -107,7 +107,7 @@ def _engine(
         publisher=session.publisher,
         concurrency=worker.concurrency,
         attempt_limit=worker.attempt_limit * calls,
-        clock=SystemClock(),
+        clock=session.clock,
     )
 
 

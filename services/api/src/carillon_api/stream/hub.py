@@ -8,6 +8,7 @@ from typing import Protocol
 
 import structlog
 from carillon_shared.broker import Incoming
+from carillon_shared.clock import Clock
 from carillon_shared.contracts.codec import UndecodableMessageError, decode
 from carillon_shared.contracts.messages import LiveChunk, LiveFrame, LiveSignal
 from carillon_shared.db.pool import Pool
@@ -63,7 +64,8 @@ class StreamLimits:
 class Hub:
     """Every open stream of this process."""
 
-    def __init__(self, pool: Pool, limits: StreamLimits) -> None:
+    def __init__(self, pool: Pool, limits: StreamLimits, *, clock: Clock) -> None:
+        self._clock = clock
         self.streams = Streams()
         self.people = People(pool)
         self._limits = limits
@@ -224,7 +226,8 @@ class Hub:
 
     def _life(self, asked: StreamRequest) -> float:
         jitter = random.uniform(1 - self._limits.life_jitter, 1 + self._limits.life_jitter)  # noqa: S311 - no secret
-        return max(0.0, min(self._limits.life_seconds * jitter, asked.expires_at.timestamp() - time.time()))
+        left = (asked.expires_at - self._clock.now()).total_seconds()
+        return max(0.0, min(self._limits.life_seconds * jitter, left))
 
     def _expire(self, stream: LiveStream) -> None:
         stream.end(frames.retry(random.randint(100, 2_000)))  # noqa: S311 - spreads the return, no secret

@@ -82,9 +82,18 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value[:9]), _MAX_WAIT)
+    moment = _moment(value)
+    if moment is None:
+        return None
+    # By the provider's own clock, where it tells the time: ours may be another.
+    now = _moment(headers.get("date", "")) or datetime.now(UTC)
+    return min(max((moment - now).total_seconds(), 0.0), _MAX_WAIT)
+
+
+def _moment(text: str) -> datetime | None:
+    """Return an HTTP date (RFC 9110, 5.6.7); None when it is none."""
     try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(text)
     except (TypeError, ValueError):
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max((aware - datetime.now(UTC)).total_seconds(), 0.0), _MAX_WAIT)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
