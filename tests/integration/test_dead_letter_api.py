@@ -144,6 +144,40 @@ async def test_one_dead_letter_is_shown_by_its_deliverys_id(scene: Scene) -> Non
     assert (found.json()["id"], found.json()["reason"]) == (delivery, "retries_exhausted")
 
 
+async def test_a_dead_letter_tells_what_it_would_say_with_addresses_masked(scene: Scene) -> None:
+    delivery = await scene.bury(age=timedelta(hours=1))
+    await scene.world.pool.execute(
+        "UPDATE carillon.events SET data = $1",
+        {"title": "For ada@example.org", "body": "Call +1 202 555 0147."},
+    )
+    shown = (await scene.operator.get(f"{PATH}/{delivery}")).json()["preview"]
+    assert shown["error"] is None
+    assert shown["rendered"]["subject"] == "For a***@e***.org"
+    assert "+12***47" in shown["rendered"]["text"]
+    assert "0147" not in str(shown)
+    assert "preview" not in (await scene.operator.get(PATH)).json()["data"][0]
+
+
+async def test_what_it_would_say_has_what_was_put_right(scene: Scene) -> None:
+    delivery = await scene.bury(age=timedelta(hours=1))
+    await scene.world.pool.execute(
+        "INSERT INTO carillon.corrections (delivery_id, tenant_id, data) VALUES ($1, $2, $3)",
+        UUID(delivery),
+        scene.world.tenant_id,
+        {"title": "As it should be"},
+    )
+    shown = (await scene.operator.get(f"{PATH}/{delivery}")).json()["preview"]
+    assert (shown["rendered"]["subject"], shown["rendered"]["text"]) == ("As it should be", "There")
+
+
+async def test_a_dead_letter_that_cannot_be_rendered_says_why(scene: Scene) -> None:
+    delivery = await scene.bury(age=timedelta(hours=1))
+    await scene.world.pool.execute("UPDATE carillon.events SET data = '{}'")
+    shown = (await scene.operator.get(f"{PATH}/{delivery}")).json()["preview"]
+    assert shown["rendered"] is None
+    assert "title" in shown["error"]
+
+
 @pytest.mark.parametrize("name", [str(uuid4()), "no-id"])
 async def test_what_is_no_dead_letter_is_404(scene: Scene, name: str) -> None:
     assert (await scene.operator.get(f"{PATH}/{name}")).status_code == 404

@@ -163,6 +163,33 @@ async def test_corrections_are_refused_where_they_make_no_sense(scene: Scene) ->
     assert await scene.graves.count("operations") == 0
 
 
+async def test_data_must_match_the_types_payload_schema(scene: Scene) -> None:
+    _, ids = await scene.graves.bury(people=2)
+    assert pointers(await scene.ask(ids, data={"title": ""})) == [
+        "/overrides/data/title"
+    ]  # the built-in's own
+    await scene.graves.world.pool.execute(
+        """INSERT INTO carillon.event_types (tenant_id, name, channels, payload_schema)
+        VALUES ($1, $2, $3, $4)""",
+        scene.graves.world.tenant_id,
+        "code.sent",
+        ["email"],
+        {
+            "properties": {"title": {"type": "string"}, "n": {"type": "integer"}, "old": {"const": 1}},
+            "additionalProperties": False,
+        },
+    )
+    event, ids = await scene.graves.bury(event_type="code.sent")
+    await scene.graves.world.pool.execute(
+        "UPDATE carillon.events SET data = $2 WHERE id = $1", event, {"title": "x", "n": "one", "old": 2}
+    )
+    assert pointers(await scene.ask(ids, data={"n": "two"})) == ["/overrides/data/n"]
+    assert pointers(await scene.ask(ids, data={"more": 1})) == ["/overrides/data"]
+    assert await scene.graves.count("operations") == 0
+    # What was wrong elsewhere is no reason to refuse this.
+    assert (await scene.ask(ids, data={"n": 3})).status_code == 202
+
+
 async def test_many_go_by_the_bulk_lane_and_few_by_their_own(scene: Scene) -> None:
     _, ids = await scene.graves.bury(people=3)
     await scene.graves.ask("replay", id=str(ids[0]))

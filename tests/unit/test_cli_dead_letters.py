@@ -180,3 +180,24 @@ def test_poison_is_listed_and_discarded_with_a_reason(
     api.answer("POST", "/v1/admin/poison-messages:discard", {"discarded": 1})
     assert main(["dead-letters", "poison", "discard", "7", "--reason", "looked at", "--yes"]) == 0
     assert api.asked[-1].body == {"ids": [7], "queue": None, "all": False, "reason": "looked at"}
+
+
+@pytest.mark.parametrize(
+    ("preview", "shown"),
+    [
+        ({"rendered": {"subject": "For a***@e***.org", "html": None}, "error": None}, "For a***@e***.org"),
+        ({"rendered": None, "error": "template_error: data.n is missing"}, "data.n is missing"),
+        (None, "no longer kept"),
+    ],
+)
+def test_a_dead_letter_is_shown_with_what_it_would_say(
+    api: ScriptedServer, capsys: pytest.CaptureFixture[str], preview: Any, shown: str
+) -> None:
+    letter = {"id": "d-1", "reason": "template_error", "attempts": [], "preview": preview}
+    api.answer("GET", "/v1/admin/dead-letters/d-1", letter)
+    assert main(["dead-letters", "show", "d-1"]) == 0
+    told = capsys.readouterr()
+    assert shown in told.out + told.err
+    assert "template_error" in told.out
+    assert main(["dead-letters", "show", "d-1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == letter

@@ -1,6 +1,6 @@
 """`carillon dead-letters`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,7 +29,7 @@ from carillon_cli.commands.dead_letter_selection import (
 from carillon_cli.commands.deliveries import print_attempts
 from carillon_cli.commands.operating import operate
 from carillon_cli.failures import NothingMatchedError
-from carillon_cli.output import JsonFlag, print_fields, print_json, print_rows
+from carillon_cli.output import JsonFlag, print_fields, print_json, print_line, print_rows, tell
 
 app = typer.Typer(help="Deliveries that will not be tried again without a person.", no_args_is_help=True)
 
@@ -76,13 +76,24 @@ def show(
     delivery: Annotated[str, typer.Argument(metavar="ID", help="The delivery's id.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Show a dead letter, its error and every attempt."""
+    """Show a dead letter, its error, every attempt, and what it would say if it were sent again now."""
     found = with_api(lambda api: api.get(f"/v1/admin/dead-letters/{segment(delivery)}"))
     if as_json:
         print_json(found)
         return
-    print_fields({name: value for name, value in found.items() if name != "attempts"})
+    print_fields({name: value for name, value in found.items() if name not in {"attempts", "preview"}})
     print_attempts(found["attempts"])
+    _print_preview(found["preview"])
+
+
+def _print_preview(preview: dict[str, Any] | None) -> None:
+    if preview is None:
+        tell("Its event is no longer kept, so there is nothing to show of it.")
+    elif preview["rendered"] is None:
+        tell(f"It cannot be sent as it is: {preview['error']}")
+    else:
+        print_line("would say now:")
+        print_fields(preview["rendered"])
 
 
 @app.command()

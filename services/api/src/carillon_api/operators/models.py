@@ -40,6 +40,19 @@ class DeadLetter(BaseModel):
     attempts: list[Attempt]
 
 
+class DeadLetterPreview(BaseModel):
+    """What a dead letter would say if it were sent again now; addresses are masked."""
+
+    rendered: dict[str, Any] | None = Field(description="The rendered template, by field.")
+    error: str | None = Field(description="Why it cannot be rendered.")
+
+
+class DeadLetterDetail(DeadLetter):
+    """One dead letter, and what it would say."""
+
+    preview: DeadLetterPreview | None = Field(description="None when its event is no longer kept.")
+
+
 class DeadLetterCount(BaseModel):
     """How many dead letters match, by reason."""
 

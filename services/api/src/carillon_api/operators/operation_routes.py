@@ -22,7 +22,7 @@ from carillon_api.operators.models import (
     ReplayRequest,
 )
 from carillon_api.operators.operations import Order
-from carillon_api.operators.overrides import refuse_wrong_channel
+from carillon_api.operators.overrides import Overrides, data_of, refuse_wrong_channel, refuse_wrong_data
 from carillon_api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, cut, invalid_cursor, key_of
 from carillon_api.problem_responses import problems
 from carillon_api.services import Services
@@ -49,11 +49,16 @@ async def replay(
     What is expired, read or opted out of stays, and is counted. More than a hundred go by the bulk lane.
     """
     if wanted.overrides is not None:
-        async with tenant_transaction(services.pool, caller.tenant_id) as connection:
-            await refuse_wrong_channel(
-                connection, wanted.overrides, tenant_id=caller.tenant_id, ids=wanted.filter.ids or []
-            )
+        await _refuse_wrong(wanted.overrides, wanted.filter.ids or [], caller, services)
     return await _ask(OperationKind.REPLAY, wanted, caller, services, response)
+
+
+async def _refuse_wrong(overrides: Overrides, ids: list[UUID], caller: ApiKey, services: Services) -> None:
+    tenant_id = caller.tenant_id
+    async with tenant_transaction(services.pool, tenant_id) as connection:
+        await refuse_wrong_channel(connection, overrides, tenant_id=tenant_id, ids=ids)
+        events = await data_of(connection, tenant_id=tenant_id, ids=ids)
+    await refuse_wrong_data(overrides, events, types=services.event_types, tenant_id=tenant_id)
 
 
 @router.post("/dead-letters:discard", operation_id="discardDeadLetters", status_code=202, responses=_ANSWERS)

@@ -16,7 +16,13 @@ from carillon_api.errors import not_found
 from carillon_api.identifiers import UuidText, uuid_or_missing
 from carillon_api.intake.timestamps import Timestamp
 from carillon_api.operators import operations, storage
-from carillon_api.operators.models import DeadLetter, DeadLetterCount, DeadLetterSelection
+from carillon_api.operators.models import (
+    DeadLetter,
+    DeadLetterCount,
+    DeadLetterDetail,
+    DeadLetterSelection,
+)
+from carillon_api.operators.preview import preview_of
 from carillon_api.operators.storage import DeadLetterFilter, Position
 from carillon_api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, cut, invalid_cursor, key_of
 from carillon_api.problem_responses import problems
@@ -72,14 +78,15 @@ async def count_dead_letters(
 
 
 @router.get("/dead-letters/{delivery}", operation_id="getDeadLetter", responses=problems(404))
-async def get_dead_letter(delivery: UuidText, caller: Operator, services: Parts) -> DeadLetter:
-    """Return a dead letter with every attempt."""
+async def get_dead_letter(delivery: UuidText, caller: Operator, services: Parts) -> DeadLetterDetail:
+    """Return a dead letter with every attempt, and what it would say if it were sent again now."""
     delivery_id = uuid_or_missing(delivery, what="dead letter")
     async with tenant_transaction(services.pool, caller.tenant_id) as connection:
         found = await storage.get_dead_letter(connection, tenant_id=caller.tenant_id, delivery_id=delivery_id)
-    if found is None:
-        raise not_found("dead letter")
-    return found
+        if found is None:
+            raise not_found("dead letter")
+        preview = await preview_of(connection, tenant_id=caller.tenant_id, delivery_id=delivery_id)
+    return DeadLetterDetail(**dict(found), preview=preview)
 
 
 def _position(cursor: str | None) -> Position | None:
