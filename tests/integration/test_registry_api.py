@@ -236,6 +236,65 @@ async def test_preferences_are_one_document_for_both_who_may_write_it(client: Cl
     await person.call("PUT", "/v1/me/preferences", json={"all": {"fax": True}}, expect=422)
 
 
+_NIGHT = {"windows": [{"from": "22:00", "to": "07:00", "days": ["mon"]}], "time_zone": "Asia/Ulaanbaatar"}
+
+
+async def test_quiet_hours_are_a_part_of_preferences_that_is_not_lost(client: Client, tenant: Tenant) -> None:
+    await tenant.add_people("u-7")
+    person = await client.person("u-7")
+    assert await person.call("GET", "/v1/me/quiet-hours") is None
+    assert await person.call("PUT", "/v1/me/quiet-hours", json=_NIGHT) == _NIGHT
+    # A page that knows nothing of them does not end them.
+    await person.call("PUT", "/v1/me/preferences", json={"all": {"email": False}})
+    assert (await person.call("GET", "/v1/me/preferences"))["quiet_hours"] == _NIGHT
+    row = await tenant.pool.fetchrow("SELECT quiet::text, quiet_zone FROM carillon.preferences")
+    assert row is not None
+    assert tuple(row) == ("{[1320,1860)}", "Asia/Ulaanbaatar")
+    await client.call("PUT", "/v1/subscribers/u-7/preferences", json={"quiet_hours": None})
+    assert await person.call("GET", "/v1/me/quiet-hours") is None
+    assert await tenant.pool.fetchval("SELECT count(*) FROM carillon.preferences") == 0
+
+
+async def test_quiet_hours_without_days_are_those_of_every_day(client: Client, tenant: Tenant) -> None:
+    await tenant.add_people("u-7")
+    person = await client.person("u-7")
+    await person.call("PUT", "/v1/me/quiet-hours", json={"windows": [{"from": "22:00", "to": "07:00"}]})
+    kept = await person.call("GET", "/v1/me/quiet-hours")
+    assert kept["windows"][0]["days"] == ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    await person.call("DELETE", "/v1/me/quiet-hours", expect=204)
+    assert await person.call("GET", "/v1/me/quiet-hours") is None
+
+
+@pytest.mark.parametrize(
+    ("hours", "pointer"),
+    [
+        ({"windows": []}, "/windows"),
+        ({"windows": [{"from": "25:00", "to": "07:00"}]}, "/windows/0/from"),
+        ({"windows": [{"from": "22:00", "to": "22:00"}]}, "/windows/0"),
+        ({"windows": [{"from": "22:00", "to": "07:00", "days": ["someday"]}]}, "/windows/0/days/0"),
+        ({"windows": [{"from": "00:00", "to": "24:00"}]}, ""),
+        ({"windows": [{"from": "22:00", "to": "07:00"}], "time_zone": "Mars/Olympus"}, "/time_zone"),
+    ],
+)
+async def test_wrong_quiet_hours_are_refused_with_their_place(
+    client: Client, tenant: Tenant, hours: dict[str, Any], pointer: str
+) -> None:
+    await tenant.add_people("u-7")
+    person = await client.person("u-7")
+    problem = await person.call("PUT", "/v1/me/quiet-hours", json=hours, expect=422)
+    assert pointer in _pointers(problem)
+
+
+async def test_what_is_mandatory_is_not_skipped_in_quiet_hours(client: Client) -> None:
+    kind = {"channels": ["email"], "quiet_hours": "skip"}
+    stored = await client.call("PUT", "/v1/event-types/a.b", json=kind, expect=201)
+    assert stored["quiet_hours"] == "skip"
+    await client.call("PUT", "/v1/event-types/a.b", json=kind | {"mandatory": True}, expect=422)
+    assert (await client.call("PUT", "/v1/event-types/a.b", json={"channels": ["email"]}))[
+        "quiet_hours"
+    ] == "hold"
+
+
 async def test_a_token_lives_for_an_hour_at_most(client: Client, tenant: Tenant) -> None:
     await tenant.add_people("u-7")
     await client.call("POST", "/v1/subscribers/u-7/tokens", json={"expires_in": 3601}, expect=422)

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     SUPPRESSED = "suppressed"
     MUTED = "muted"
     DUPLICATE = "duplicate"
+    QUIET_HOURS = "quiet_hours"  # its type is not sent in quiet hours, not even later
     THROTTLED = "throttled"
     FREQUENCY_CAP = "frequency_cap"
     EXPIRED = "expired"

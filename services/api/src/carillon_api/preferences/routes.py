@@ -1,4 +1,4 @@
-"""`/v1/me/preferences`: what the calling person wants over which channel."""
+"""`/v1/me/preferences`, `/v1/me/quiet-hours`: what the caller wants over which channel, and when not."""
 
 from typing import Annotated
 
@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends
 
 from carillon_api.authentication.callers import SubscriberToken
 from carillon_api.dependencies import current_subscriber
-from carillon_api.subscribers import storage
-from carillon_api.subscribers.models import Preferences
+from carillon_api.preferences import documents
+from carillon_api.preferences.quiet_hours import OwnPreferences, QuietHours
 from carillon_api.subscribers.people import Parts, existing_number
 
 router = APIRouter(prefix="/v1/me", tags=["Recipient"])
@@ -16,23 +16,44 @@ router = APIRouter(prefix="/v1/me", tags=["Recipient"])
 Person = Annotated[SubscriberToken, Depends(current_subscriber)]
 
 
-@router.get("/preferences")
-async def get_preferences(person: Person, services: Parts) -> Preferences:
+@router.get("/preferences", response_model_exclude_none=True)
+async def get_preferences(person: Person, services: Parts) -> OwnPreferences:
     """Return what you chose."""
     async with tenant_transaction(services.pool, person.tenant_id) as connection:
-        number = await existing_number(connection, person.subscriber)
-        return Preferences.model_validate(await storage.get_preferences(connection, number))
+        return await documents.read(connection, await existing_number(connection, person.subscriber))
 
 
-@router.put("/preferences")
-async def put_preferences(body: Preferences, person: Person, services: Parts) -> Preferences:
-    """Replace what you chose. Mandatory event types arrive all the same."""
+@router.put("/preferences", response_model_exclude_none=True)
+async def put_preferences(body: OwnPreferences, person: Person, services: Parts) -> OwnPreferences:
+    """Replace what you chose. Mandatory event types arrive all the same.
+
+    Quiet hours that are left out stay as they are; null removes them.
+    """
     async with tenant_transaction(services.pool, person.tenant_id) as connection:
         number = await existing_number(connection, person.subscriber)
-        await storage.put_preferences(
-            connection,
-            tenant_id=person.tenant_id,
-            number=number,
-            document=body.model_dump(mode="json", exclude_defaults=True),
-        )
+        return await documents.replace(connection, body, tenant_id=person.tenant_id, number=number)
+
+
+@router.get("/quiet-hours")
+async def get_quiet_hours(person: Person, services: Parts) -> QuietHours | None:
+    """Return when you are not to be disturbed; null: there is no such time."""
+    async with tenant_transaction(services.pool, person.tenant_id) as connection:
+        number = await existing_number(connection, person.subscriber)
+        return (await documents.read(connection, number)).quiet_hours
+
+
+@router.put("/quiet-hours")
+async def put_quiet_hours(body: QuietHours, person: Person, services: Parts) -> QuietHours:
+    """Say when you are not to be disturbed. What is urgent arrives all the same."""
+    async with tenant_transaction(services.pool, person.tenant_id) as connection:
+        number = await existing_number(connection, person.subscriber)
+        await documents.replace_quiet_hours(connection, body, tenant_id=person.tenant_id, number=number)
     return body
+
+
+@router.delete("/quiet-hours", status_code=204)
+async def delete_quiet_hours(person: Person, services: Parts) -> None:
+    """Be told of everything at once again; no harm when it is so already."""
+    async with tenant_transaction(services.pool, person.tenant_id) as connection:
+        number = await existing_number(connection, person.subscriber)
+        await documents.replace_quiet_hours(connection, None, tenant_id=person.tenant_id, number=number)

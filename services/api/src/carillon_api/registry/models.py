@@ -103,6 +103,11 @@ class EventTypeBody(Written):
     audience: AudienceRule | None = None
     retry: dict[Channel, Retry] = Field(default_factory=dict)
     throttle: Throttle | None = None
+    quiet_hours: Literal["hold", "pass", "skip"] = Field(
+        default="hold",
+        description="In a person's quiet hours: wait until they end, be sent all the same, or not at all. "
+        "What is urgent is always sent, and the feed is never silent.",
+    )
     on_unknown: Literal["at_least_once", "at_most_once"] = "at_least_once"
     expires_after: Annotated[Duration, Field(gt=0)] | None = None
     payload_schema: Annotated[dict[str, Any], AfterValidator(_check_schema)] | None = Field(
@@ -118,6 +123,8 @@ class EventTypeBody(Written):
             raise ValueError("channels: names a channel twice")
         if self.throttle and not set(self.throttle.channels or ()) <= set(self.channels):
             raise ValueError("throttle.channels: names a channel that is not among channels")
+        if self.mandatory and self.quiet_hours == "skip":
+            raise ValueError("quiet_hours: what is mandatory cannot be skipped; hold it, or let it pass")
         return self
 
 

@@ -8,8 +8,10 @@ from fastapi import APIRouter, Body, Response
 
 from carillon_api.dry_run import DryRun, writing
 from carillon_api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, cut, key_of
+from carillon_api.preferences import documents
+from carillon_api.preferences.quiet_hours import OwnPreferences
 from carillon_api.subscribers import storage
-from carillon_api.subscribers.models import Preferences, Subscriber, SubscriberBody, Token, TokenBody
+from carillon_api.subscribers.models import Subscriber, SubscriberBody, Token, TokenBody
 from carillon_api.subscribers.people import (
     Parts,
     Registrar,
@@ -92,25 +94,18 @@ async def mint_token(
     return Token(token=token, expires_at=expires_at)
 
 
-@router.get("/{subscriber}/preferences")
-async def get_preferences(subscriber: SubscriberId, caller: Registrar, services: Parts) -> Preferences:
+@router.get("/{subscriber}/preferences", response_model_exclude_none=True)
+async def get_preferences(subscriber: SubscriberId, caller: Registrar, services: Parts) -> OwnPreferences:
     """Return what a person chose."""
     async with tenant_transaction(services.pool, caller.tenant_id) as connection:
-        number = await existing_number(connection, subscriber)
-        return Preferences.model_validate(await storage.get_preferences(connection, number))
+        return await documents.read(connection, await existing_number(connection, subscriber))
 
 
-@router.put("/{subscriber}/preferences")
+@router.put("/{subscriber}/preferences", response_model_exclude_none=True)
 async def put_preferences(
-    subscriber: SubscriberId, body: Preferences, caller: Registrar, services: Parts, dry_run: DryRun
-) -> Preferences:
-    """Replace what a person chose."""
+    subscriber: SubscriberId, body: OwnPreferences, caller: Registrar, services: Parts, dry_run: DryRun
+) -> OwnPreferences:
+    """Replace what a person chose. Quiet hours that are left out stay as they are; null removes them."""
     async with writing(services.pool, caller.tenant_id, dry_run=dry_run) as connection:
         number = await existing_number(connection, subscriber)
-        await storage.put_preferences(
-            connection,
-            tenant_id=caller.tenant_id,
-            number=number,
-            document=body.model_dump(mode="json", exclude_defaults=True),
-        )
-    return body
+        return await documents.replace(connection, body, tenant_id=caller.tenant_id, number=number)

@@ -145,10 +145,11 @@ async def list_members(
     return [row["id"] for row in rows]
 
 
-async def get_preferences(connection: Connection, number: int) -> Mapping[str, Any]:
-    """Return what a person chose."""
+async def get_preferences(connection: Connection, number: int, *, lock: bool = False) -> Mapping[str, Any]:
+    """Return what a person chose; with `lock`, nobody else changes it before this transaction ends."""
     document: Mapping[str, Any] | None = await connection.fetchval(
-        "SELECT document FROM carillon.preferences WHERE subscriber = $1", number
+        f"SELECT document FROM carillon.preferences WHERE subscriber = $1 {'FOR UPDATE' if lock else ''}",
+        number,
     )
     return document or {}
 

@@ -26,6 +26,72 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE channel WHEN 'inapp' THEN true WHEN 'email' THEN email IS NOT NULL ELSE phone IS NOT NULL END
 $$;
 
+-- What a type does with a person's quiet hours. Urgent work passes; in-app never disturbs and is never asked.
+CREATE FUNCTION carillon.quiet_rule(rule text, lane carillon.lane) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN lane = 'critical' THEN 'pass' ELSE coalesce(rule, 'hold') END
+$$;
+
+-- The minutes of a week (0 is Monday 00:00 on the person's wall clock) that these quiet hours cover; null: none.
+-- {"windows": [{"from": "22:00", "to": "07:00", "days": ["mon"]}]}: a window that ends before it begins ends the day after.
+CREATE FUNCTION carillon.quiet_minutes(quiet jsonb) RETURNS int4multirange
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT range_agg(part.minutes)
+    FROM jsonb_to_recordset(quiet->'windows') AS w("from" text, "to" text, days jsonb)
+    CROSS JOIN jsonb_array_elements_text(w.days) AS d(name)
+    CROSS JOIN LATERAL (
+        SELECT array_position(ARRAY['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'], d.name) * 1440 - 1440
+               + left(w."from", 2)::integer * 60 + right(w."from", 2)::integer AS first,
+               left(w."to", 2)::integer * 60 + right(w."to", 2)::integer
+               - left(w."from", 2)::integer * 60 - right(w."from", 2)::integer AS length) AS b
+    CROSS JOIN LATERAL (
+        SELECT b.first + CASE WHEN b.length > 0 THEN b.length ELSE b.length + 1440 END AS last) AS e
+    CROSS JOIN LATERAL (VALUES (int4range(b.first, least(e.last, 10080))),
+                               (int4range(0, greatest(e.last - 10080, 0)))) AS part(minutes)
+$$;
+
+-- The first moment after this one at which the wall clock of the zone shows a minute that is not quiet; null: it is not
+-- quiet now. A minute that the clock skips ends with the skip; one that it shows twice, ends the first time it is shown.
+CREATE FUNCTION carillon.quiet_until(quiet int4multirange, zone text, moment timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    wall timestamp;
+    week timestamp;
+    minute integer;
+    ending integer;
+    wall_end timestamp;
+    answer timestamptz;
+    earlier timestamptz;
+BEGIN
+    wall := moment AT TIME ZONE zone;
+    week := date_trunc('week', wall);
+    minute := floor(extract(epoch FROM wall - week) / 60);
+    IF NOT quiet @> minute THEN
+        RETURN NULL;
+    END IF;
+    ending := (SELECT upper(r) FROM unnest(quiet) AS r WHERE r @> minute);
+    IF ending = 10080 AND lower(quiet) = 0 THEN
+        ending := ending + (SELECT upper(r) FROM unnest(quiet) AS r ORDER BY r LIMIT 1);
+    END IF;
+    wall_end := week + make_interval(mins => ending);
+    answer := wall_end AT TIME ZONE zone;
+    FOREACH earlier IN ARRAY ARRAY[answer - interval '30 minutes', answer - interval '1 hour'] LOOP
+        IF earlier > moment AND earlier AT TIME ZONE zone = wall_end THEN
+            answer := earlier;
+            EXIT;
+        END IF;
+    END LOOP;
+    WHILE answer - interval '1 minute' > moment AND (answer - interval '1 minute') AT TIME ZONE zone >= wall_end LOOP
+        answer := answer - interval '1 minute';
+    END LOOP;
+    RETURN answer;
+EXCEPTION WHEN invalid_parameter_value THEN               -- no zone that this server knows
+    IF zone = 'UTC' THEN
+        RAISE;
+    END IF;
+    RETURN carillon.quiet_until(quiet, 'UTC', moment);
+END $$;
+
 -- The first rule, in the fixed order that explain shows, that keeps this delivery from being sent; null: send it.
 CREATE FUNCTION carillon.skip_reason(
     is_actor boolean, is_excluded boolean, registered boolean, channel_disabled boolean, has_address boolean,

@@ -11,10 +11,10 @@
 -- What a worker may do with a delivery that a message asks it to send. `for_attempt` is the attempt the message is for.
 --   leased: send it now     early: its time has not come     stale: somebody else did this already
 --   again: the attempt was made and its retry may not have been published    buried: the same for its dead letter
---   cancelled | expired | skipped: it ends here
+--   cancelled | expired | skipped: it ends here         quiet: it waits for the end of the person's quiet hours
 CREATE FUNCTION carillon.work_verdict(
     status carillon.delivery_status, attempt smallint, for_attempt smallint, cancelled_at timestamptz,
-    expires_at timestamptz, next_attempt_at timestamptz, skip carillon.reason) RETURNS text
+    expires_at timestamptz, next_attempt_at timestamptz, skip carillon.reason, quiet_until timestamptz) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE
         WHEN attempt >= for_attempt AND status = 'retrying' THEN 'again'
@@ -24,6 +24,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         WHEN expires_at <= now() THEN 'expired'
         WHEN skip IS NOT NULL THEN 'skipped'
         WHEN next_attempt_at > now() + interval '1 second' THEN 'early'
+        WHEN quiet_until IS NOT NULL THEN 'quiet'
         ELSE 'leased'
     END
 $$;
@@ -60,8 +61,8 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH held AS MATERIALIZED (
-        SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.status, d.attempt, d.budget_start, d.unknowns,
-               d.lease_token, d.first_attempt_at, d.next_attempt_at,
+        SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.lane, d.status, d.attempt, d.budget_start,
+               d.unknowns, d.lease_token, d.first_attempt_at, d.next_attempt_at,
                CASE WHEN same THEN for_attempts[1] ELSE for_attempts[array_position(wanted, d.id)] END AS for_attempt
         FROM carillon.deliveries d
         WHERE d.id = ANY (wanted) AND d.id BETWEEN lowest AND highest
@@ -69,10 +70,10 @@ BEGIN
         FOR UPDATE OF d SKIP LOCKED
     ), judged AS MATERIALIZED (
         SELECT h.*, s.id AS subscriber_id, coalesce(k.email, s.email) AS email, coalesce(k.phone, s.phone) AS phone,
-               s.locale, s.time_zone, s.attributes, k.data AS own_data, rule.skip,
+               s.locale, s.time_zone, s.attributes, k.data AS own_data, rule.skip, q.until AS quiet_until,
                CASE WHEN h.lease_token = new_token AND h.status = 'sending' THEN 'leased'
                     ELSE carillon.work_verdict(h.status, h.attempt, h.for_attempt, e.cancelled_at, e.expires_at,
-                                               h.next_attempt_at, rule.skip) END AS verdict
+                                               h.next_attempt_at, rule.skip, q.until) END AS verdict
         FROM held h
         CROSS JOIN LATERAL (
             SELECT v.* FROM carillon.events v
@@ -83,19 +84,26 @@ BEGIN
             SELECT v.* FROM carillon.subscribers v
             WHERE v.tenant_id = h.tenant_id AND v.number = h.subscriber OFFSET 0) AS s
         LEFT JOIN LATERAL (
-            SELECT v.mandatory FROM carillon.event_types v
+            SELECT v.mandatory, v.quiet_hours FROM carillon.event_types v
             WHERE v.tenant_id = h.tenant_id AND v.name = e.type OFFSET 0) AS y ON true
         LEFT JOIN LATERAL (
-            SELECT v.document FROM carillon.preferences v
+            SELECT v.document, v.quiet, v.quiet_zone FROM carillon.preferences v
             WHERE v.tenant_id = h.tenant_id AND v.subscriber = h.subscriber OFFSET 0) AS p ON true
         LEFT JOIN LATERAL (
             SELECT v.email, v.phone, v.data FROM carillon.corrections v
             WHERE h.budget_start > 0 AND v.delivery_id = h.id OFFSET 0) AS k ON true
-        CROSS JOIN LATERAL (SELECT carillon.skip_reason(
-            false, false, s.registered, h.channel = ANY (t.disabled_channels),
-            carillon.has_address(h.channel, coalesce(k.email, s.email), coalesce(k.phone, s.phone)),
-            coalesce(y.mandatory, false),
-            carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN p.quiet IS NOT NULL AND h.channel <> 'inapp'
+                             AND carillon.quiet_rule(y.quiet_hours, h.lane) <> 'pass'
+                        THEN carillon.quiet_until(
+                            p.quiet, coalesce(p.quiet_zone, s.time_zone, t.default_time_zone), now()) END AS until) AS q
+        CROSS JOIN LATERAL (SELECT coalesce(
+            carillon.skip_reason(
+                false, false, s.registered, h.channel = ANY (t.disabled_channels),
+                carillon.has_address(h.channel, coalesce(k.email, s.email), coalesce(k.phone, s.phone)),
+                coalesce(y.mandatory, false),
+                carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)),
+            CASE WHEN q.until IS NOT NULL AND y.quiet_hours = 'skip' THEN 'quiet_hours'::carillon.reason END) AS skip) AS rule
     ), leased AS (
         UPDATE carillon.deliveries d
         SET status = 'sending', reason = NULL,
@@ -112,6 +120,19 @@ BEGIN
             updated_at = now()
         FROM over o
         WHERE d.id = o.id AND d.id = ANY (ARRAY(SELECT o.id FROM over o)) AND d.id BETWEEN lowest AND highest
+    ), waiting AS (
+        -- No attempt. The token says that it was queued before, and has the slots of its limits.
+        UPDATE carillon.deliveries d
+        SET status = 'held', hold_reason = 'quiet_hours', reason = NULL, next_attempt_at = o.quiet_until,
+            lease_token = new_token, updated_at = now()
+        FROM (SELECT j.id, j.quiet_until FROM judged j WHERE j.verdict = 'quiet') AS o
+        WHERE d.id = o.id AND d.id = ANY (ARRAY(SELECT j.id FROM judged j WHERE j.verdict = 'quiet'))
+          AND d.id BETWEEN lowest AND highest
+        RETURNING d.id, d.next_attempt_at
+    ), due_made AS (
+        INSERT INTO carillon.due (delivery_id, due_at, kind)
+        SELECT w.id, w.next_attempt_at, 'hold' FROM waiting w
+        ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, kind = excluded.kind
     ), lease_made AS (
         INSERT INTO carillon.leases (token, until, holder, delivery_ids)
         SELECT new_token, now() + make_interval(secs => seconds), holder_name, array_agg(j.id)
@@ -271,7 +292,7 @@ BEGIN
         SELECT h.*, for_attempts[h.place] AS for_attempt, s.id AS subscriber_id, e.type, e.category, e.lane,
                CASE WHEN k.data IS NULL THEN e.data ELSE e.data || k.data END AS data, rule.skip,
                carillon.work_verdict(h.status, h.attempt, for_attempts[h.place], e.cancelled_at, e.expires_at,
-                                     h.next_attempt_at, rule.skip) AS verdict
+                                     h.next_attempt_at, rule.skip, NULL) AS verdict
         FROM held h
         CROSS JOIN LATERAL (
             SELECT v.* FROM carillon.events v

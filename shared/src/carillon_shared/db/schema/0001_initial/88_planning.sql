@@ -4,19 +4,29 @@
 -- What the rules say about everyone with lo < number <= hi whom an audience names, on each of the channels.
 CREATE FUNCTION carillon.decide(
     tenant integer, event_type text, category text, channels carillon.channel[], audience jsonb, actor bigint,
-    excluded bigint[], mandatory boolean, defaults jsonb, disabled carillon.channel[], lo bigint, hi bigint)
-RETURNS TABLE (subscriber bigint, channel carillon.channel, reason carillon.reason)
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    excluded bigint[], mandatory boolean, defaults jsonb, disabled carillon.channel[], quiet_rule text, zone text,
+    lo bigint, hi bigint)
+RETURNS TABLE (subscriber bigint, channel carillon.channel, reason carillon.reason, quiet_until timestamptz)
+LANGUAGE sql STABLE AS $$
     SELECT s.number, c.channel,
-           carillon.skip_reason(
-               s.number = actor, s.number = ANY (excluded), s.registered, c.channel = ANY (disabled),
-               carillon.has_address(c.channel, s.email, s.phone), mandatory,
-               carillon.wants(p.document, defaults, event_type, category, c.channel))
+           coalesce(
+               carillon.skip_reason(
+                   s.number = actor, s.number = ANY (excluded), s.registered, c.channel = ANY (disabled),
+                   carillon.has_address(c.channel, s.email, s.phone), mandatory,
+                   carillon.wants(p.document, defaults, event_type, category, c.channel)),
+               CASE WHEN q.until IS NOT NULL AND quiet_rule = 'skip' AND c.channel <> 'inapp'
+                    THEN 'quiet_hours'::carillon.reason END),
+           CASE WHEN c.channel <> 'inapp' THEN q.until END
     FROM carillon.audience_numbers(tenant, audience, lo, hi) AS a
     JOIN carillon.subscribers s
       ON s.tenant_id = tenant AND s.number = a.number AND s.number > lo AND s.number <= hi
     LEFT JOIN carillon.preferences p
       ON p.tenant_id = tenant AND p.subscriber = a.number AND p.subscriber > lo AND p.subscriber <= hi
+    -- Once for each person, and only for those who have quiet hours.
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN p.quiet IS NOT NULL AND quiet_rule <> 'pass'
+                    THEN carillon.quiet_until(p.quiet, coalesce(p.quiet_zone, s.time_zone, zone), now()) END AS until
+        OFFSET 0) AS q
     CROSS JOIN unnest(channels) AS c(channel)
 $$;
 
@@ -25,13 +35,15 @@ CREATE FUNCTION carillon.plan_targets(event_ids uuid[], lowest uuid, highest uui
 RETURNS TABLE (
     event_id uuid, tenant_id integer, prefix text, type text, category text, lane carillon.lane,
     channels carillon.channel[], audience jsonb, actor bigint, excluded bigint[], mandatory boolean, defaults jsonb,
-    disabled carillon.channel[], throttle jsonb, throttled carillon.channel[], expires_at timestamptz)
+    disabled carillon.channel[], quiet_rule text, zone text, throttle jsonb, throttled carillon.channel[],
+    expires_at timestamptz)
 LANGUAGE sql STABLE AS $$
     SELECT e.id, e.tenant_id, carillon.delivery_prefix(e.id), e.type, e.category, e.lane, e.channels, e.audience,
            (SELECT s.number FROM carillon.subscribers s WHERE s.tenant_id = e.tenant_id AND s.id = e.actor),
            ARRAY(SELECT s.number FROM carillon.texts_of(e.audience->'exclude') AS x(id)
                  JOIN carillon.subscribers s ON s.tenant_id = e.tenant_id AND s.id = x.id),
-           coalesce(y.mandatory, false), t.preferences, t.disabled_channels, throttle.rule,
+           coalesce(y.mandatory, false), t.preferences, t.disabled_channels, carillon.quiet_rule(y.quiet_hours, e.lane),
+           t.default_time_zone, throttle.rule,
            ARRAY(SELECT c::carillon.channel FROM carillon.texts_of(throttle.rule->'channels') AS c),
            e.expires_at
     FROM carillon.events e
@@ -95,20 +107,31 @@ END $$;
 CREATE FUNCTION carillon.insert_plain(
     event_ids uuid[], lowest uuid, highest uuid, lo bigint, hi bigint, again boolean) RETURNS void
 LANGUAGE sql AS $$
-    WITH targets AS MATERIALIZED (SELECT * FROM carillon.plan_targets(event_ids, lowest, highest))
-    INSERT INTO carillon.deliveries (id, event_id, subscriber, tenant_id, channel, lane, status, reason)
-    SELECT carillon.delivery_id(t.prefix, d.subscriber, d.channel), t.event_id, d.subscriber, t.tenant_id, d.channel,
-           t.lane,
-           CASE WHEN d.reason IS NULL THEN 'queued'::carillon.delivery_status
-                ELSE 'skipped'::carillon.delivery_status END, d.reason
-    FROM targets t
-    CROSS JOIN LATERAL carillon.decide(
-        t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
-        t.disabled, lo, hi) AS d
-    WHERE NOT (again AND EXISTS (
-        SELECT FROM carillon.deliveries o
-        WHERE o.id = carillon.delivery_id(t.prefix, d.subscriber, d.channel) AND o.event_id = t.event_id))
-    ORDER BY t.event_id, d.subscriber, d.channel
+    WITH targets AS MATERIALIZED (
+        SELECT * FROM carillon.plan_targets(event_ids, lowest, highest)
+    ), inserted AS (
+        INSERT INTO carillon.deliveries (
+            id, event_id, subscriber, tenant_id, channel, lane, status, hold_reason, reason, next_attempt_at)
+        SELECT carillon.delivery_id(t.prefix, d.subscriber, d.channel), t.event_id, d.subscriber, t.tenant_id,
+               d.channel, t.lane,
+               CASE WHEN d.reason IS NOT NULL THEN 'skipped'::carillon.delivery_status
+                    WHEN d.quiet_until IS NOT NULL THEN 'held'::carillon.delivery_status
+                    ELSE 'queued'::carillon.delivery_status END,
+               CASE WHEN d.reason IS NULL AND d.quiet_until IS NOT NULL THEN 'quiet_hours'::carillon.hold_reason END,
+               d.reason,
+               CASE WHEN d.reason IS NULL AND d.quiet_until IS NOT NULL THEN least(d.quiet_until, t.expires_at) END
+        FROM targets t
+        CROSS JOIN LATERAL carillon.decide(
+            t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
+            t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
+        WHERE NOT (again AND EXISTS (
+            SELECT FROM carillon.deliveries o
+            WHERE o.id = carillon.delivery_id(t.prefix, d.subscriber, d.channel) AND o.event_id = t.event_id))
+        ORDER BY t.event_id, d.subscriber, d.channel
+        RETURNING id, status, next_attempt_at
+    )
+    INSERT INTO carillon.due (delivery_id, due_at, kind)
+    SELECT i.id, i.next_attempt_at, 'hold' FROM inserted i WHERE i.status = 'held'
 $$;
 
 -- Rows for events whose type limits how many a subscriber gets in a window. The window is a true sliding one: the
@@ -124,8 +147,8 @@ BEGIN
     FROM carillon.plan_targets(event_ids, lowest, highest) AS t
     CROSS JOIN LATERAL carillon.decide(
         t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
-        t.disabled, lo, hi) AS d
-    WHERE d.reason IS NULL AND d.channel = ANY (t.throttled)
+        t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
+    WHERE d.reason IS NULL AND d.quiet_until IS NULL AND d.channel = ANY (t.throttled)
     HAVING count(*) > 0;
     moment := clock_timestamp();
 
@@ -134,11 +157,12 @@ BEGIN
                (p.throttle->>'per_seconds')::integer AS per_seconds, coalesce(p.throttle->>'on_exceed', 'hold') AS on_exceed
         FROM carillon.plan_targets(event_ids, lowest, highest) AS p
     ), decided AS (
-        SELECT t.*, d.subscriber, d.channel, d.reason, d.reason IS NULL AND d.channel = ANY (t.throttled) AS wants_slot
+        SELECT t.*, d.subscriber, d.channel, d.reason, d.quiet_until,
+               d.reason IS NULL AND d.quiet_until IS NULL AND d.channel = ANY (t.throttled) AS wants_slot
         FROM targets t
         CROSS JOIN LATERAL carillon.decide(
             t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
-            t.disabled, lo, hi) AS d
+            t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
         WHERE NOT (again AND EXISTS (
             SELECT FROM carillon.deliveries o
             WHERE o.id = carillon.delivery_id(t.prefix, d.subscriber, d.channel) AND o.event_id = t.event_id))
@@ -163,11 +187,14 @@ BEGIN
         INSERT INTO carillon.deliveries (
             id, event_id, subscriber, tenant_id, channel, lane, status, hold_reason, reason, next_attempt_at)
         SELECT p.id, p.event_id, p.subscriber, p.tenant_id, p.channel, p.lane,
-               CASE WHEN p.reason IS NOT NULL THEN 'skipped' WHEN p.free_at IS NULL THEN 'queued'
+               CASE WHEN p.reason IS NOT NULL THEN 'skipped' WHEN p.quiet_until IS NOT NULL THEN 'held'
+                    WHEN p.free_at IS NULL THEN 'queued'
                     WHEN p.may_skip THEN 'skipped' ELSE 'held' END::carillon.delivery_status,
-               CASE WHEN p.free_at IS NOT NULL AND NOT p.may_skip THEN 'throttled' END::carillon.hold_reason,
+               CASE WHEN p.reason IS NOT NULL THEN NULL WHEN p.quiet_until IS NOT NULL THEN 'quiet_hours'
+                    WHEN p.free_at IS NOT NULL AND NOT p.may_skip THEN 'throttled' END::carillon.hold_reason,
                CASE WHEN p.free_at IS NOT NULL AND p.may_skip THEN 'throttled' ELSE p.reason END,
-               CASE WHEN p.free_at IS NOT NULL AND NOT p.may_skip THEN least(p.free_at, p.expires_at) END
+               CASE WHEN p.reason IS NOT NULL THEN NULL WHEN p.quiet_until IS NOT NULL THEN least(p.quiet_until, p.expires_at)
+                    WHEN p.free_at IS NOT NULL AND NOT p.may_skip THEN least(p.free_at, p.expires_at) END
         FROM placed p
         RETURNING id, event_id, subscriber, channel, status, next_attempt_at
     ), held AS (

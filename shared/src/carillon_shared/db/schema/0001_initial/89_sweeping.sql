@@ -181,19 +181,35 @@ BEGIN
     WHERE u.delivery_id = ANY (ids) AND statuses[array_position(ids, u.delivery_id)] IS DISTINCT FROM 'retrying';
 END $$;
 
+-- Whether a person has read (or thrown away) an event's item in the feed: what the inbox does not show as unread.
+CREATE FUNCTION carillon.is_read_in_feed(tenant integer, person bigint, event uuid) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce((
+        SELECT i.read_at IS NOT NULL OR i.deleted_at IS NOT NULL OR i.attention_seq <= f.read_all_seq
+        FROM carillon.feed_items i
+        JOIN carillon.feeds f ON f.tenant_id = i.tenant_id AND f.subscriber = i.subscriber
+        WHERE i.tenant_id = tenant AND i.subscriber = person
+          AND i.id = carillon.delivery_id(carillon.delivery_prefix(event), person, 'inapp')), false)
+$$;
+
 -- Deliveries that are held, with what the rules say about them now. Those who were leased before have their slot.
 CREATE FUNCTION carillon.hold_targets(ids uuid[], lowest uuid, highest uuid)
 RETURNS TABLE (
     id uuid, tenant_id integer, subscriber bigint, channel carillon.channel, ending text, skip carillon.reason,
-    wants_slot boolean, scope text, slot_limit integer, per_seconds integer, expires_at timestamptz)
+    quiet_until timestamptz, wants_slot boolean, scope text, slot_limit integer, per_seconds integer,
+    expires_at timestamptz)
 LANGUAGE sql STABLE AS $$
     SELECT d.id, d.tenant_id, d.subscriber, d.channel,
            CASE WHEN e.cancelled_at IS NOT NULL THEN 'cancelled' WHEN e.expires_at <= now() THEN 'expired' END,
-           carillon.skip_reason(
-               false, false, s.registered, d.channel = ANY (t.disabled_channels),
-               carillon.has_address(d.channel, s.email, s.phone), coalesce(y.mandatory, false),
-               carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
-           coalesce(d.first_attempt_at IS NULL AND NOT e.slots_taken
+           coalesce(
+               carillon.skip_reason(
+                   false, false, s.registered, d.channel = ANY (t.disabled_channels),
+                   carillon.has_address(d.channel, s.email, s.phone), coalesce(y.mandatory, false),
+                   carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
+               CASE WHEN NOT coalesce(y.mandatory, false) AND f.is_read THEN 'already_read'::carillon.reason
+                    WHEN q.until IS NOT NULL AND y.quiet_hours = 'skip' THEN 'quiet_hours' END),
+           q.until,
+           coalesce(d.first_attempt_at IS NULL AND d.lease_token IS NULL AND NOT e.slots_taken
                     AND y.throttle->'channels' ? carillon.channel_name(d.channel), false),
            'type:' || e.type, (y.throttle->>'limit')::integer, (y.throttle->>'per_seconds')::integer, e.expires_at
     FROM carillon.deliveries d
@@ -206,11 +222,18 @@ LANGUAGE sql STABLE AS $$
         SELECT v.* FROM carillon.subscribers v
         WHERE v.tenant_id = d.tenant_id AND v.number = d.subscriber OFFSET 0) AS s
     LEFT JOIN LATERAL (
-        SELECT v.mandatory, v.throttle FROM carillon.event_types v
+        SELECT v.mandatory, v.quiet_hours, v.throttle FROM carillon.event_types v
         WHERE v.tenant_id = d.tenant_id AND v.name = e.type OFFSET 0) AS y ON true
     LEFT JOIN LATERAL (
-        SELECT v.document FROM carillon.preferences v
+        SELECT v.document, v.quiet, v.quiet_zone FROM carillon.preferences v
         WHERE v.tenant_id = d.tenant_id AND v.subscriber = d.subscriber OFFSET 0) AS p ON true
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN p.quiet IS NOT NULL AND d.channel <> 'inapp'
+                         AND carillon.quiet_rule(y.quiet_hours, d.lane) <> 'pass'
+                    THEN carillon.quiet_until(
+                        p.quiet, coalesce(p.quiet_zone, s.time_zone, t.default_time_zone), now()) END AS until) AS q
+    CROSS JOIN LATERAL (
+        SELECT carillon.is_read_in_feed(d.tenant_id, d.subscriber, d.event_id) AS is_read OFFSET 0) AS f
     WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'held'
 $$;
 
@@ -243,18 +266,20 @@ BEGIN
     PERFORM carillon.lock_slots(
         array_agg(h.tenant_id), array_agg(h.subscriber), array_agg(h.scope), array_agg(h.channel))
     FROM carillon.hold_targets(ids, lowest, highest) AS h
-    WHERE h.ending IS NULL AND h.skip IS NULL AND h.wants_slot
+    WHERE h.ending IS NULL AND h.skip IS NULL AND h.quiet_until IS NULL AND h.wants_slot
     HAVING count(*) > 0;
     moment := clock_timestamp();
 
     WITH ranked AS (
-        SELECT h.*, h.wants_slot AND h.ending IS NULL AND h.skip IS NULL AS takes, row_number() OVER (
-            PARTITION BY h.tenant_id, h.subscriber, h.scope, h.channel,
-                         h.wants_slot AND h.ending IS NULL AND h.skip IS NULL
-            ORDER BY h.id) AS rank
+        SELECT h.*, k.takes, row_number() OVER (
+            PARTITION BY h.tenant_id, h.subscriber, h.scope, h.channel, k.takes ORDER BY h.id) AS rank
         FROM carillon.hold_targets(ids, lowest, highest) AS h
+        CROSS JOIN LATERAL (
+            SELECT h.wants_slot AND h.ending IS NULL AND h.skip IS NULL AND h.quiet_until IS NULL AS takes) AS k
     ), placed AS MATERIALIZED (
-        SELECT r.*, CASE WHEN r.takes AND l.taken IS NULL THEN moment WHEN r.takes THEN carillon.slot_wait(
+        SELECT r.*, CASE WHEN r.ending IS NOT NULL OR r.skip IS NOT NULL THEN NULL
+                         WHEN r.quiet_until IS NOT NULL THEN r.quiet_until
+                         WHEN r.takes AND l.taken IS NULL THEN moment WHEN r.takes THEN carillon.slot_wait(
                    ARRAY(SELECT t FROM unnest(l.taken) AS t
                          WHERE t > moment - make_interval(secs => r.per_seconds) ORDER BY t),
                    r.rank, r.slot_limit, r.per_seconds, moment) END AS free_at
@@ -268,7 +293,8 @@ BEGIN
         SET status = coalesce(p.ending, CASE WHEN p.skip IS NOT NULL THEN 'skipped' WHEN p.free_at IS NULL THEN 'queued'
                                              ELSE 'held' END)::carillon.delivery_status,
             reason = coalesce(p.ending::carillon.reason, p.skip),
-            hold_reason = CASE WHEN p.free_at IS NOT NULL THEN 'throttled'::carillon.hold_reason END,
+            hold_reason = CASE WHEN p.free_at IS NULL THEN NULL WHEN p.quiet_until IS NOT NULL THEN 'quiet_hours'
+                               ELSE 'throttled' END::carillon.hold_reason,
             next_attempt_at = p.free_at,
             updated_at = now()
         FROM placed p

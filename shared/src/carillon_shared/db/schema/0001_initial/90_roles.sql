@@ -118,7 +118,7 @@ BEGIN
     FOREACH worker IN ARRAY ARRAY['carillon_email_worker', 'carillon_whatsapp_worker', 'carillon_inapp_worker'] LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION
             carillon.work_verdict(carillon.delivery_status, smallint, smallint, timestamptz, timestamptz, timestamptz,
-                carillon.reason),
+                carillon.reason, timestamptz),
             carillon.event_bound(uuid, text), carillon.for_all(anyarray, integer),
             carillon.settle(uuid[], bigint[], text[], text[], text[], double precision[], text[], text[], text[], text[],
                 text[], double precision[], double precision[], text[], text[], smallint[], uuid, uuid, bigint[]),
