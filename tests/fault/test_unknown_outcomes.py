@@ -20,7 +20,10 @@ TIMEOUT, LOST_REPLY = 4, 11
 
 @pytest.fixture
 async def platform(shared_ground: Platform) -> AsyncIterator[Platform]:
-    """The platform; providers behave and report again afterwards."""
+    """The platform with the usual grace for late answers; providers behave and report again afterwards."""
+    if shared_ground.extra["dispatcher"]["CARILLON_DISPATCHER_UNKNOWN_GRACE"] != "60":
+        shared_ground.extra["dispatcher"]["CARILLON_DISPATCHER_UNKNOWN_GRACE"] = "60"
+        await shared_ground.restart("dispatcher")
     receipts = f"{shared_ground.api_url}/v1/receipts/whatsapp/-"
     yield shared_ground
     if "whatsapp-worker" not in shared_ground.processes:

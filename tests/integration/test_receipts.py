@@ -221,7 +221,7 @@ async def test_a_killed_worker_s_delivery_ends_as_the_receipt_says(
 ) -> None:
     (delivery,) = await reporting.deliveries("sending")
     await reporting.report(receipt(delivery, "sent"))
-    await ExpiredLeases(dispatcher, grace=60, batch=10).expire()
+    await ExpiredLeases(dispatcher, batch=10).expire()
     assert (await reporting.row(delivery))["status"] == "sent"
     assert (await reporting.count("leases"), await reporting.count("due")) == (0, 0)
     attempt = await reporting.world.pool.fetchrow("SELECT number, outcome, provider FROM carillon.attempts")
@@ -240,7 +240,7 @@ async def test_a_failure_that_comes_while_sending_waits_for_the_end_of_it(
     await reporting.report(receipt(delivery, "failed", failure=failure))
     assert await pending.apply() == 0
     assert (await reporting.row(delivery))["status"] == "sending"
-    await ExpiredLeases(dispatcher, grace=60, batch=10).expire()
+    await ExpiredLeases(dispatcher, batch=10).expire()
     assert await pending.apply() == 1
     assert (await reporting.row(delivery))["status"] == status
     assert await pending.apply() == 0

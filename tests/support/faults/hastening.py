@@ -19,6 +19,10 @@ _OWED = """
     WHERE owed_at > now() AND (deliver_at IS NULL OR deliver_at <= now())
 """
 _DUE = "UPDATE carillon.due SET due_at = now() WHERE due_at > now() AND kind::text = ANY ($1)"
+_DOUBTS = """
+    UPDATE carillon.due SET due_at = now() - interval '1 hour'
+    WHERE kind = 'unknown' AND due_at > now() - interval '30 minutes'
+"""
 _PAUSE_SECONDS = 0.5
 
 
@@ -35,14 +39,15 @@ async def hasten(platform: Platform, name: str) -> None:
         elif name in {"api", "dispatcher"}:
             await pool.execute(_OWED)
         if name == "dispatcher":
-            await pool.execute(_DUE, ["hold", "retry", "unknown"])
+            await pool.execute(_DUE, ["hold", "retry"])
+            await pool.execute(_DOUBTS)
     finally:
         await pool.close()
 
 
 @asynccontextmanager
 async def in_a_hurry(platform: Platform) -> AsyncIterator[None]:
-    """While the context lasts, act at once on unknown outcomes, which otherwise have a minute of grace."""
+    """While the context lasts, act at once on unknown outcomes, which otherwise have a grace."""
     pool = await platform.database.pool(max_size=1)
     hurrying = asyncio.create_task(_hurry(pool))
     try:
@@ -56,5 +61,5 @@ async def in_a_hurry(platform: Platform) -> AsyncIterator[None]:
 async def _hurry(pool: Pool) -> None:
     while True:
         with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            await pool.execute(_DUE, ["unknown"])
+            await pool.execute(_DOUBTS)
         await asyncio.sleep(_PAUSE_SECONDS)

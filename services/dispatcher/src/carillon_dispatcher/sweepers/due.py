@@ -17,7 +17,7 @@ from carillon_shared.topology.carillon import DEAD, work_routing_key
 from carillon_dispatcher.planning.publishing import Publishing
 from carillon_dispatcher.sweepers.rescued import publish_rescued, rescued
 
-_CLAIM = "SELECT * FROM carillon.claim_due($1::text::carillon.due_kind, $2)"
+_CLAIM = "SELECT * FROM carillon.claim_due($1::text::carillon.due_kind, $2, $3)"
 _APPLY = "SELECT carillon.apply_due($1, $2, $3, $4)"
 # Given to a retry that was sent again before it counts as lost once more; doubled each time.
 _AGAIN_SECONDS = 300.0
@@ -63,7 +63,7 @@ def _tried_out(row: asyncpg.Record) -> Next | None:
 
 
 class DueDeliveries:
-    """Decides with `rule` about what is due of one kind; `what` names the rescue."""
+    """Decides with `rule` about what is due of one kind for `grace` seconds; `what` names the rescue."""
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class DueDeliveries:
         what: str,
         rule: Callable[[asyncpg.Record], Next],
         batch: int,
+        grace: float = 0.0,
     ) -> None:
         self._pool = pool
         self._publisher = publisher
@@ -81,6 +82,7 @@ class DueDeliveries:
         self._what = what
         self._rule = rule
         self._batch = batch
+        self._grace = grace
 
     async def bring_on(self) -> int:
         """Decide about everything due of this kind; return how many that were.
@@ -89,7 +91,7 @@ class DueDeliveries:
         bring them back, and the dead letters are in their table.
         """
         async with transaction(self._pool) as connection:
-            rows = await connection.fetch(_CLAIM, self._kind, self._batch)
+            rows = await connection.fetch(_CLAIM, self._kind, self._batch, self._grace)
             if not rows:
                 return 0
             decided = [(row, self._rule(row)) for row in rows]

@@ -16,6 +16,12 @@ _KEYS = """
 """
 _TICKETS = "DELETE FROM carillon.stream_tickets WHERE token_expires_at < now()"
 _WATERMARKS = "DELETE FROM carillon.queue_watermarks WHERE updated_at < now() - interval '1 day'"
+# They belong to deliveries, and go when those are no longer kept.
+_CORRECTIONS = """
+    DELETE FROM carillon.corrections k
+    WHERE k.updated_at < now() - interval '1 day'
+      AND NOT EXISTS (SELECT FROM carillon.deliveries d WHERE d.id = k.delivery_id)
+"""
 # Those of completed events go with the completion; these were cancelled or expired on their way.
 _RANGES = """
     DELETE FROM carillon.fanout_ranges r USING carillon.events e
@@ -65,6 +71,7 @@ class Housekeeping:
             await connection.execute(_TICKETS)
             await connection.execute(_WATERMARKS)
             await connection.execute(_RANGES)
+            await connection.execute(_CORRECTIONS)
             tag = await connection.execute(_KEYS, self._duplicate_days, self._batch)
         return int(tag.split()[-1])
 

@@ -6,21 +6,20 @@ from carillon_shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-_EXPIRE = "SELECT channel, total, leases FROM carillon.expire_leases($1, $2)"
+_EXPIRE = "SELECT channel, total, leases FROM carillon.expire_leases($1)"
 
 
 class ExpiredLeases:
-    """Makes expired leases `unknown`; after `grace` seconds the event type's rule applies."""
+    """Makes expired leases `unknown`; after a grace the event type's rule applies."""
 
-    def __init__(self, pool: Pool, *, grace: float, batch: int) -> None:
+    def __init__(self, pool: Pool, *, batch: int) -> None:
         self._pool = pool
-        self._grace = grace
         self._batch = batch
 
     async def expire(self) -> int:
         """Return how many leases had run out."""
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-            rows = await connection.fetch(_EXPIRE, self._batch, self._grace)
+            rows = await connection.fetch(_EXPIRE, self._batch)
         for row in rows:
             metrics.LEASES_EXPIRED.labels(row["channel"]).inc(row["total"])
             metrics.UNKNOWN_OUTCOMES.labels(row["channel"]).inc(row["total"])

@@ -65,7 +65,7 @@ def sweeps(
 def _rescues(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher) -> list[Sweep]:
     interval = settings.dispatcher_rescue_interval
     ranges = StalledRanges(pool, publisher, seconds=settings.dispatcher_stalled_seconds, batch=_BATCH)
-    leases = ExpiredLeases(pool, grace=settings.dispatcher_unknown_grace, batch=_LEASES)
+    leases = ExpiredLeases(pool, batch=_LEASES)
     lost = LostChunks(
         pool,
         publisher,
@@ -74,7 +74,10 @@ def _rescues(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher
         batch=_BATCH,
         clock=SystemClock(),
     )
-    unknown = DueDeliveries(pool, publisher, kind="unknown", what="unknown", rule=after_unknown, batch=_BATCH)
+    grace = settings.dispatcher_unknown_grace
+    unknown = DueDeliveries(
+        pool, publisher, kind="unknown", what="unknown", rule=after_unknown, batch=_BATCH, grace=grace
+    )
     retries = DueDeliveries(pool, publisher, kind="retry", what="retrying", rule=after_overdue, batch=_BATCH)
     return [
         Sweep("stalled-ranges", interval, ranges.rescue, _BATCH),

@@ -229,10 +229,11 @@ BEGIN
         SET attempt = excluded.attempt, reason = excluded.reason, code = excluded.code, error = excluded.error,
             dead_at = now()
     ), due_made AS (
-        -- A retry is overdue, its message lost, a minute and two tiers after its time.
+        -- A retry is overdue, its message lost, a minute and two tiers after its time. A doubt begins now; who brings it
+        -- on gives late answers their time.
         INSERT INTO carillon.due (delivery_id, due_at, kind)
         SELECT c.id,
-               CASE c.status WHEN 'unknown' THEN now() + interval '60 seconds'
+               CASE c.status WHEN 'unknown' THEN now()
                              WHEN 'held' THEN c.next_attempt_at
                              ELSE c.next_attempt_at + interval '1 minute'
                                   + 2 * greatest(c.next_attempt_at - now(), interval '1 second') END,

@@ -49,7 +49,7 @@ $$;
 
 -- Leases whose worker did not come back. What was being sent has an unknown outcome, and counts as an attempt; its
 -- token stays, so that a late settle still wins until somebody leases again.
-CREATE FUNCTION carillon.expire_leases(most integer, grace_seconds double precision)
+CREATE FUNCTION carillon.expire_leases(most integer)
 RETURNS TABLE (channel carillon.channel, total bigint, leases bigint)
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -89,14 +89,15 @@ BEGIN
         ON CONFLICT (delivery_id, number) DO NOTHING
     ), due_made AS (
         INSERT INTO carillon.due (delivery_id, due_at, kind)
-        SELECT h.id, now() + make_interval(secs => grace_seconds), 'unknown' FROM held h
+        SELECT h.id, now(), 'unknown' FROM held h
         ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, kind = excluded.kind
     )
     SELECT h.channel, count(*), cardinality(tokens)::bigint FROM held h GROUP BY h.channel;
 END $$;
 
--- Lock what has come due. A row whose delivery is in another state by now (a late settle, a cancel) is stale.
-CREATE FUNCTION carillon.claim_due(wanted carillon.due_kind, most integer)
+-- Lock what came due `since_seconds` ago or earlier. A row whose delivery is in another state by now (a late settle, a
+-- cancel) is stale.
+CREATE FUNCTION carillon.claim_due(wanted carillon.due_kind, most integer, since_seconds double precision)
 RETURNS TABLE (
     delivery_id uuid, status carillon.delivery_status, event_id uuid, tenant_id integer, tenant text,
     traceparent text, channel carillon.channel, lane carillon.lane, attempt smallint, budget_start smallint,
@@ -108,7 +109,8 @@ DECLARE
     ids uuid[];
 BEGIN
     SELECT array_agg(o.delivery_id ORDER BY o.delivery_id) INTO ids
-    FROM (SELECT u.delivery_id FROM carillon.due u WHERE u.due_at <= now() AND u.kind = wanted
+    FROM (SELECT u.delivery_id FROM carillon.due u
+          WHERE u.due_at <= now() - make_interval(secs => since_seconds) AND u.kind = wanted
           ORDER BY u.due_at LIMIT most FOR UPDATE SKIP LOCKED) AS o;
     IF ids IS NULL THEN
         RETURN;
