@@ -51,12 +51,13 @@ def _people(name: str) -> st.SearchStrategy[Person]:
     return st.builds(
         Person,
         st.just(name),
-        email=st.sampled_from([None, f"{name}@example.org"]),
+        email=st.sampled_from([None, f"{name}@example.org", f"{name.upper()}@Example.org"]),
         phone=st.sampled_from([None, "+12025550147"]),
         registered=st.sampled_from([True, True, True, False]),
         roles=st.frozensets(st.sampled_from(_GROUPS)),
         topics=st.frozensets(st.sampled_from(_GROUPS)),
         choices=st.none() | _choices,
+        suppressed=st.frozensets(st.sampled_from([Channel.EMAIL, Channel.WHATSAPP]), max_size=1),
     )
 
 
@@ -78,6 +79,9 @@ def _worlds(draw: st.DrawFn) -> Small:
         has_type=draw(st.booleans()),
         disabled=frozenset(draw(st.sets(st.sampled_from(_ALL), max_size=2))),
         defaults=draw(_choices),
+        suppressed=draw(
+            st.frozensets(st.sampled_from(["u-1@example.org", "u-2@example.org", "+12025550147"]), max_size=2)
+        ),
     )
 
 

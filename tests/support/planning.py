@@ -160,6 +160,15 @@ async def store_small(planning: Planning, small: Small, *, slug: str) -> UUID:
         await planning.add_type(mandatory=small.mandatory)
     for person in small.people:
         await _store_person(planning, person)
+    for address in small.suppressed:
+        channel = Channel.EMAIL if "@" in address else Channel.WHATSAPP
+        await planning.owner.execute(
+            """INSERT INTO carillon.suppressions (tenant_id, target, channel, reason)
+            VALUES ($1, carillon.address_digest($2), $3::text::carillon.channel, 'bounced')""",
+            world.tenant_id,
+            address,
+            channel.value,
+        )
     return await planning.add_event(
         small.audience, channels=small.channels, actor=small.actor, inline=small.inline
     )
@@ -182,6 +191,14 @@ async def _store_person(planning: Planning, person: Any) -> None:
         VALUES ($1, $2::text::carillon.membership_kind, $3, $4)""",
         [(tenant, kind, name, number) for kind, name in members],
     )
+    for channel in person.suppressed:
+        await planning.owner.execute(
+            """INSERT INTO carillon.suppressions (tenant_id, target, channel, subscriber, reason)
+            VALUES ($1, int8send($2), $3::text::carillon.channel, $2, 'manual')""",
+            tenant,
+            number,
+            channel.value,
+        )
     if person.choices is not None:
         await planning.owner.execute(
             "INSERT INTO carillon.preferences (tenant_id, subscriber, document) VALUES ($1, $2, $3)",

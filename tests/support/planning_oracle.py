@@ -25,6 +25,7 @@ class Person:
     roles: frozenset[str] = frozenset()
     topics: frozenset[str] = frozenset()
     choices: Choices | None = None
+    suppressed: frozenset[Channel] = frozenset()  # by number
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Small:
     has_type: bool = True
     disabled: frozenset[Channel] = frozenset()
     defaults: Choices = field(default_factory=dict)
+    suppressed: frozenset[str] = frozenset()  # addresses
 
 
 def decisions(world: Small) -> Decisions:
@@ -66,6 +68,7 @@ def _people_at_planning(world: Small) -> dict[str, Person]:
             roles=old.roles,
             topics=old.topics,
             choices=old.choices,
+            suppressed=old.suppressed,
         )
     return people
 
@@ -95,8 +98,11 @@ def _reason(world: Small, person: Person, channel: Channel) -> Reason | None:
 def _reason_on(world: Small, person: Person, channel: Channel) -> Reason | None:
     if channel in world.disabled:
         return Reason.CHANNEL_DISABLED
-    if {Channel.EMAIL: person.email, Channel.WHATSAPP: person.phone, Channel.INAPP: ""}[channel] is None:
+    address = {Channel.EMAIL: person.email, Channel.WHATSAPP: person.phone, Channel.INAPP: ""}[channel]
+    if address is None:
         return Reason.NO_ADDRESS
+    if channel in person.suppressed or address.lower() in world.suppressed:
+        return Reason.SUPPRESSED
     if world.has_type and world.mandatory:
         return None
     return None if _wants(world, person, channel) else Reason.OPTED_OUT

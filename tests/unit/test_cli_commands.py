@@ -261,3 +261,23 @@ def test_a_recorded_file_that_is_broken_counts_as_none(checkout: Path) -> None:
     cli_file_path(checkout).parent.mkdir()
     cli_file_path(checkout).write_text("{")
     assert read_cli_file(checkout) is None
+
+
+def test_suppressions_are_listed_added_and_removed(
+    api: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = "/v1/admin/suppressions"
+    row = {"id": "s-1", "channel": "email", "address": "a***@e***.org", "reason": "bounced"}
+    api.answer("GET", path, {"data": [row], "next_cursor": None})
+    api.answer("POST", path, row, status=201)
+    api.answer("DELETE", f"{path}/s-1", None, status=204)
+    assert main(["suppressions", "list", "--because", "bounced"]) == 0
+    assert "reason=bounced" in api.asked[-1].path
+    assert "a***@e***.org" in capsys.readouterr().out
+    add = ["suppressions", "add", "email", "--reason", "asked"]
+    assert main(add) == 2
+    assert main([*add, "--address", "anna@example.org"]) == 0
+    assert api.asked[-1].body["address"] == "anna@example.org"
+    assert main(["suppressions", "remove", "s-1", "--reason", "mended"]) == 2  # nobody can be asked
+    assert main(["suppressions", "remove", "s-1", "--reason", "mended", "--yes"]) == 0
+    assert api.asked[-1].path == f"{path}/s-1?reason=mended"

@@ -15,6 +15,7 @@ from carillon_cli.commands import (
     platform,
     registry,
     sending,
+    suppressions,
     tailing,
     topology,
 )
@@ -40,6 +41,7 @@ for _name, _group in {
     "dead-letters": dead_letters.app,
     "operations": operations.app,
     "channels": channels.app,
+    "suppressions": suppressions.app,
     "registry": registry.app,
     "keys": keys.app,
     "topology": topology.app,

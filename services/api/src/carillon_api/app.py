@@ -39,6 +39,7 @@ from carillon_api.stream.routes import router as stream_router
 from carillon_api.subscribers.membership_routes import router as memberships_router
 from carillon_api.subscribers.routes import router as subscribers_router
 from carillon_api.subscribers.tenant_routes import router as tenant_router
+from carillon_api.suppressions.routes import router as suppressions_router
 
 ROUTERS: tuple[APIRouter, ...] = (
     intake_router,
@@ -58,6 +59,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     poison_router,
     operations_router,
     channels_router,
+    suppressions_router,
     delivery_commands_router,
     receipts_router,
     pages_router,

@@ -39,6 +39,23 @@ CREATE TABLE carillon.preferences (
     FOREIGN KEY (tenant_id, subscriber) REFERENCES carillon.subscribers (tenant_id, number) ON DELETE CASCADE
 );
 
+-- Whom nothing is sent to over one channel, whatever they chose and however mandatory it is: mail to them came back, or
+-- they told the provider to stop. `target` is the digest of an address, or a person's number: see
+-- carillon.suppressions_of. The feed has no address that could be wrong.
+CREATE TABLE carillon.suppressions (
+    tenant_id   integer NOT NULL REFERENCES carillon.tenants (id),
+    target      bytea NOT NULL,
+    channel     carillon.channel NOT NULL CHECK (channel <> 'inapp'),
+    id          uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE,
+    subscriber  bigint,                                   -- a person, whatever the address; null: an address
+    shown       text,                                     -- the address, masked, for operators
+    reason      text NOT NULL CHECK (reason IN ('bounced', 'complained', 'stopped', 'manual')),
+    detail      text,                                     -- in the words of the provider or the operator
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    expires_at  timestamptz,                              -- null: until somebody removes it
+    PRIMARY KEY (tenant_id, target, channel)
+);
+
 -- A true sliding window: the moments at which slots were taken, never more than the limit.
 CREATE TABLE carillon.limit_slots (
     tenant_id   integer NOT NULL,

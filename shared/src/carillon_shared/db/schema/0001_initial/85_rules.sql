@@ -92,10 +92,27 @@ EXCEPTION WHEN invalid_parameter_value THEN               -- no zone that this s
     RETURN carillon.quiet_until(quiet, 'UTC', moment);
 END $$;
 
+-- What suppressions name an address by. They outlive the person's row, and are no list of addresses.
+CREATE FUNCTION carillon.address_digest(address text) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT sha256(convert_to(lower(address), 'UTF8'))
+$$;
+
+-- Over which channels nothing is sent to a person now, by their addresses or by their number. Always one row.
+CREATE FUNCTION carillon.suppressions_of(tenant integer, person bigint, email text, phone text)
+RETURNS TABLE (suppressed carillon.channel[])
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT array_agg(x.channel) FROM carillon.suppressions x
+    WHERE x.tenant_id = tenant
+      AND x.target = ANY (ARRAY[
+          int8send(person), carillon.address_digest(email), carillon.address_digest(phone)])
+      AND (x.expires_at IS NULL OR x.expires_at > now())
+$$;
+
 -- The first rule, in the fixed order that explain shows, that keeps this delivery from being sent; null: send it.
 CREATE FUNCTION carillon.skip_reason(
     is_actor boolean, is_excluded boolean, registered boolean, channel_disabled boolean, has_address boolean,
-    mandatory boolean, wants boolean) RETURNS carillon.reason
+    suppressed boolean, mandatory boolean, wants boolean) RETURNS carillon.reason
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
         WHEN is_actor THEN 'actor'::carillon.reason
@@ -103,6 +120,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         WHEN NOT registered THEN 'unknown_subscriber'::carillon.reason
         WHEN channel_disabled THEN 'channel_disabled'::carillon.reason
         WHEN NOT has_address THEN 'no_address'::carillon.reason
+        WHEN suppressed THEN 'suppressed'::carillon.reason
         WHEN mandatory THEN NULL
         WHEN NOT wants THEN 'opted_out'::carillon.reason
     END

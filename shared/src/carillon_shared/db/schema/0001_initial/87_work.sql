@@ -92,6 +92,8 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT v.email, v.phone, v.data FROM carillon.corrections v
             WHERE h.budget_start > 0 AND v.delivery_id = h.id OFFSET 0) AS k ON true
+        CROSS JOIN LATERAL carillon.suppressions_of(
+            h.tenant_id, h.subscriber, coalesce(k.email, s.email), coalesce(k.phone, s.phone)) AS x
         CROSS JOIN LATERAL (
             SELECT CASE WHEN p.quiet IS NOT NULL AND h.channel <> 'inapp'
                              AND carillon.quiet_rule(y.quiet_hours, h.lane) <> 'pass'
@@ -101,7 +103,7 @@ BEGIN
             carillon.skip_reason(
                 false, false, s.registered, h.channel = ANY (t.disabled_channels),
                 carillon.has_address(h.channel, coalesce(k.email, s.email), coalesce(k.phone, s.phone)),
-                coalesce(y.mandatory, false),
+                coalesce(h.channel = ANY (x.suppressed), false), coalesce(y.mandatory, false),
                 carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)),
             CASE WHEN q.until IS NOT NULL AND y.quiet_hours = 'skip' THEN 'quiet_hours'::carillon.reason END) AS skip) AS rule
     ), leased AS (
@@ -313,7 +315,7 @@ BEGIN
             SELECT v.data FROM carillon.corrections v
             WHERE h.budget_start > 0 AND v.delivery_id = h.id OFFSET 0) AS k ON true
         CROSS JOIN LATERAL (SELECT carillon.skip_reason(
-            false, false, s.registered, h.channel = ANY (t.disabled_channels), true, coalesce(y.mandatory, false),
+            false, false, s.registered, h.channel = ANY (t.disabled_channels), true, false, coalesce(y.mandatory, false),
             carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
     ), written AS (
         SELECT j.*, titles[j.place] AS title, bodies[j.place] AS body, action_urls[j.place] AS action_url

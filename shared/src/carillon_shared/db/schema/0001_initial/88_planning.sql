@@ -12,7 +12,8 @@ LANGUAGE sql STABLE AS $$
            coalesce(
                carillon.skip_reason(
                    s.number = actor, s.number = ANY (excluded), s.registered, c.channel = ANY (disabled),
-                   carillon.has_address(c.channel, s.email, s.phone), mandatory,
+                   carillon.has_address(c.channel, s.email, s.phone),
+                   coalesce(c.channel = ANY (x.suppressed), false), mandatory,
                    carillon.wants(p.document, defaults, event_type, category, c.channel)),
                CASE WHEN q.until IS NOT NULL AND quiet_rule = 'skip' AND c.channel <> 'inapp'
                     THEN 'quiet_hours'::carillon.reason END),
@@ -22,6 +23,7 @@ LANGUAGE sql STABLE AS $$
       ON s.tenant_id = tenant AND s.number = a.number AND s.number > lo AND s.number <= hi
     LEFT JOIN carillon.preferences p
       ON p.tenant_id = tenant AND p.subscriber = a.number AND p.subscriber > lo AND p.subscriber <= hi
+    CROSS JOIN LATERAL carillon.suppressions_of(tenant, s.number, s.email, s.phone) AS x
     -- Once for each person, and only for those who have quiet hours.
     CROSS JOIN LATERAL (
         SELECT CASE WHEN p.quiet IS NOT NULL AND quiet_rule <> 'pass'

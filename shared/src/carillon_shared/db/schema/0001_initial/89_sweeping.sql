@@ -206,7 +206,8 @@ LANGUAGE sql STABLE AS $$
            coalesce(
                carillon.skip_reason(
                    false, false, s.registered, d.channel = ANY (t.disabled_channels),
-                   carillon.has_address(d.channel, s.email, s.phone), coalesce(y.mandatory, false),
+                   carillon.has_address(d.channel, s.email, s.phone), coalesce(d.channel = ANY (x.suppressed), false),
+                   coalesce(y.mandatory, false),
                    carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
                CASE WHEN NOT coalesce(y.mandatory, false) AND f.is_read THEN 'already_read'::carillon.reason
                     WHEN q.until IS NOT NULL AND y.quiet_hours = 'skip' THEN 'quiet_hours' END),
@@ -229,6 +230,7 @@ LANGUAGE sql STABLE AS $$
     LEFT JOIN LATERAL (
         SELECT v.document, v.quiet, v.quiet_zone FROM carillon.preferences v
         WHERE v.tenant_id = d.tenant_id AND v.subscriber = d.subscriber OFFSET 0) AS p ON true
+    CROSS JOIN LATERAL carillon.suppressions_of(d.tenant_id, d.subscriber, s.email, s.phone) AS x
     CROSS JOIN LATERAL (
         SELECT CASE WHEN p.quiet IS NOT NULL AND d.channel <> 'inapp'
                          AND carillon.quiet_rule(y.quiet_hours, d.lane) <> 'pass'

@@ -11,7 +11,7 @@ DECLARE
     tenant_column text;
 BEGIN
     FOREACH name IN ARRAY ARRAY[
-        'tenants', 'api_keys', 'event_types', 'templates', 'subscribers', 'memberships', 'preferences', 'limit_slots',
+        'tenants', 'api_keys', 'event_types', 'templates', 'subscribers', 'memberships', 'preferences', 'suppressions', 'limit_slots',
         'event_keys', 'events', 'deliveries', 'attempts', 'dead_letters', 'corrections', 'feeds', 'feed_items', 'stream_tickets',
         'audit_log']
     LOOP
@@ -43,14 +43,14 @@ GRANT SELECT ON carillon.tenants, carillon.events, carillon.deliveries, carillon
 GRANT UPDATE (preferences, origins, default_locale, default_time_zone, sender_name, sender_address, reply_to,
               disabled_channels) ON carillon.tenants TO carillon_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.event_types, carillon.templates, carillon.subscribers,
-    carillon.memberships, carillon.preferences, carillon.stream_tickets TO carillon_api;
+    carillon.memberships, carillon.preferences, carillon.suppressions, carillon.stream_tickets TO carillon_api;
 GRANT SELECT, INSERT, UPDATE ON carillon.feeds, carillon.feed_items TO carillon_api;
 GRANT INSERT ON carillon.audit_log TO carillon_api;
 GRANT SELECT ON carillon.queue_watermarks TO carillon_api;
 
 -- The dispatcher: plans, relays, rescues.
 GRANT SELECT ON carillon.tenants, carillon.event_types, carillon.templates, carillon.memberships,
-    carillon.preferences, carillon.queue_watermarks, carillon.attempts TO carillon_dispatcher;
+    carillon.preferences, carillon.suppressions, carillon.queue_watermarks, carillon.attempts TO carillon_dispatcher;
 GRANT SELECT, INSERT, UPDATE ON carillon.subscribers, carillon.events, carillon.deliveries, carillon.attempts
     TO carillon_dispatcher;
 GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.fanout_ranges, carillon.due, carillon.leases, carillon.dead_letters,
@@ -64,7 +64,7 @@ DECLARE
 BEGIN
     FOREACH worker IN ARRAY ARRAY['carillon_email_worker', 'carillon_whatsapp_worker', 'carillon_inapp_worker'] LOOP
         EXECUTE format('GRANT SELECT ON carillon.tenants, carillon.event_types, carillon.templates, carillon.events,
-            carillon.subscribers, carillon.preferences, carillon.corrections TO %I', worker);
+            carillon.subscribers, carillon.preferences, carillon.suppressions, carillon.corrections TO %I', worker);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE ON carillon.deliveries, carillon.attempts,
             carillon.queue_watermarks TO %I', worker);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.due, carillon.leases, carillon.dead_letters,
@@ -87,7 +87,8 @@ BEGIN
             carillon.delivery_prefix(uuid), carillon.delivery_id(text, bigint, carillon.channel),
             carillon.wants(jsonb, jsonb, text, text, carillon.channel),
             carillon.channel_name(carillon.channel), carillon.has_address(carillon.channel, text, text),
-            carillon.skip_reason(boolean, boolean, boolean, boolean, boolean, boolean, boolean),
+            carillon.skip_reason(boolean, boolean, boolean, boolean, boolean, boolean, boolean, boolean),
+            carillon.address_digest(text), carillon.suppressions_of(integer, bigint, text, text),
             carillon.partition_exists_for(timestamptz) TO %I', service);
     END LOOP;
 END $$;

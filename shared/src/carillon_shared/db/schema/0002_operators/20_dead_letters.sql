@@ -36,7 +36,7 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
             false, false, coalesce(s.registered, false), d.channel = ANY (t.disabled_channels),
             carillon.has_address(d.channel, coalesce(overrides #>> '{address,email}', k.email, s.email),
                                  coalesce(overrides #>> '{address,phone}', k.phone, s.phone)),
-            coalesce(y.mandatory, false),
+            coalesce(d.channel = ANY (x.suppressed), false), coalesce(y.mandatory, false),
             carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
         CASE WHEN i.read_at IS NOT NULL OR i.attention_seq <= f.read_all_seq THEN 'already_read'::carillon.reason
              WHEN e.type <> 'message' AND NOT EXISTS (
@@ -54,6 +54,9 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
     LEFT JOIN carillon.feed_items i
       ON i.tenant_id = d.tenant_id AND i.subscriber = d.subscriber
      AND i.id = carillon.delivery_id(carillon.delivery_prefix(d.event_id), d.subscriber, 'inapp')
+    CROSS JOIN LATERAL carillon.suppressions_of(
+        d.tenant_id, d.subscriber, coalesce(overrides #>> '{address,email}', k.email, s.email),
+        coalesce(overrides #>> '{address,phone}', k.phone, s.phone)) AS x
     WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'dead'
 $$;
 

@@ -1,0 +1,1 @@
+"""Whom nothing is sent to over one channel, and until when."""
