@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from carillon_api.app import ROUTERS, make_app
 from carillon_shared.domain.channels import Channel
+from carillon_shared.domain.unsubscribe import MailingOf, sign_mailing
 from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.routing import BaseRoute, Route
@@ -33,6 +34,9 @@ BY_SIGNATURE = {
 }
 """Routes of providers, which have no key of ours, and what they answer to somebody who is none: the body is
 signed with a secret that we share, or the query carries a token that we gave."""
+
+BY_LINK = {(method, "/v1/unsubscribe/{token}") for method in ("GET", "HEAD", "POST")}
+"""Routes of people who have no account with us: the link in their mail is signed (RFC 8058)."""
 
 CREDENTIALS = {
     "none": None,
@@ -74,7 +78,9 @@ def _app() -> FastAPI:
 
 ROUTES = sorted(set(_routes(make_app().routes)))
 PRIVATE = [
-    (method, path) for method, path in ROUTES if path not in PUBLIC and (method, path) not in BY_SIGNATURE
+    (method, path)
+    for method, path in ROUTES
+    if path not in PUBLIC and (method, path) not in BY_LINK | set(BY_SIGNATURE)
 ]
 
 
@@ -84,7 +90,9 @@ def test_every_route_is_seen_here() -> None:
     }
     assert described - set(ROUTES) == set()
     assert set(BY_SIGNATURE) <= set(ROUTES)
-    assert len(PRIVATE) >= sum(len(router.routes) for router in ROUTERS) - len(PUBLIC) - len(BY_SIGNATURE)
+    assert set(ROUTES) >= BY_LINK
+    others = len(PUBLIC) + len(BY_SIGNATURE) + len(BY_LINK)
+    assert len(PRIVATE) >= sum(len(router.routes) for router in ROUTERS) - others
 
 
 def test_every_public_route_exists_and_only_reads() -> None:
@@ -137,6 +145,18 @@ async def test_a_provider_without_the_shared_secret_gets_and_changes_nothing(
             assert response.headers["content-type"] == "application/problem+json"
 
 
+async def test_a_link_that_nobody_signed_opens_nothing() -> None:
+    app = _app()  # with nothing behind it that could be read or written
+    app.state.services.settings.unsubscribe_secret = SecretStr("s" * 32)
+    transport = httpx2.ASGITransport(app=app)
+    signed = sign_mailing(MailingOf("acme", 1, Channel.EMAIL, "tickets", "a.b"), b"another secret" * 4)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api.test") as http:
+        for method, path in sorted(BY_LINK):
+            for token in ("x", signed, signed[:-2], "%00", "é"):
+                response = await http.request(method, path.replace("{token}", token))
+                assert response.status_code == 404, (method, token)
+
+
 def test_every_described_route_names_its_kind_of_credential() -> None:
     document = make_app().openapi()
     assert set(document["components"]["securitySchemes"]) == {
@@ -149,7 +169,7 @@ def test_every_described_route_names_its_kind_of_credential() -> None:
         (method, path)
         for path, item in document["paths"].items()
         for method, operation in item.items()
-        if path not in PUBLIC and not operation.get("security")
+        if path not in PUBLIC and not operation.get("security") and (method.upper(), path) not in BY_LINK
     ]
     assert bare == []
 

@@ -65,6 +65,8 @@ def test_every_operation_has_a_name_of_its_own_a_tag_and_a_summary(document: dic
 
 def test_every_operation_needs_a_credential_and_says_how_it_fails(document: dict[str, Any]) -> None:
     for place, operation in _operations(document):
+        if "/v1/unsubscribe/" in place:  # a page for people, whose credential is its signed address
+            continue
         assert operation.get("security"), place
         assert {"401", "403", "422", "503"} <= operation["responses"].keys(), place
         for status, response in operation["responses"].items():

@@ -11,8 +11,13 @@ from carillon_local.secrets import OWNER_ROLE, Secrets
 
 HOST = "127.0.0.1"
 DATABASE = "carillon"
-# Keys and tokens of a database that was given were made with these.
-_KEPT_WHEN_GIVEN = {"CARILLON_API_TOKEN_SECRET", "CARILLON_API_KEY_PEPPER"}
+# Keys, tokens and links of a database that was given were made with these.
+_KEPT_WHEN_GIVEN = {
+    "CARILLON_API_TOKEN_SECRET",
+    "CARILLON_API_KEY_PEPPER",
+    "CARILLON_UNSUBSCRIBE_SECRET",
+    "CARILLON_PUBLIC_URL",
+}
 WHATSAPP_PHONE_NUMBER_ID = "106540352242922"
 
 # Each visible port's usual number; another free one is taken when it is in use. ``None`` means any free one.
@@ -90,6 +95,7 @@ SERVICES = (
             "CARILLON_API_TOKEN_SECRET": "{api_token_secret}",
             "CARILLON_API_WHATSAPP_APP_SECRET": "{whatsapp_app_secret}",
             "CARILLON_API_WHATSAPP_VERIFY_TOKEN": "{whatsapp_verify_token}",
+            "CARILLON_UNSUBSCRIBE_SECRET": "{unsubscribe_secret}",
         },
     ),
     Service(
@@ -105,7 +111,12 @@ SERVICES = (
         role="carillon_email_worker",
         metrics_port="metrics_email",
         ready_port="metrics_email",
-        settings={"CARILLON_EMAIL_SMTP_HOST": HOST, "CARILLON_EMAIL_SMTP_PORT": "{mock_smtp}"},
+        settings={
+            "CARILLON_EMAIL_SMTP_HOST": HOST,
+            "CARILLON_EMAIL_SMTP_PORT": "{mock_smtp}",
+            "CARILLON_PUBLIC_URL": f"http://{HOST}:{{api}}",
+            "CARILLON_UNSUBSCRIBE_SECRET": "{unsubscribe_secret}",
+        },
     ),
     Service(
         name="whatsapp-worker",
@@ -163,6 +174,7 @@ def service_environment(service: Service, addresses: Addresses) -> dict[str, str
         "whatsapp_verify_token": addresses.secrets.whatsapp_verify_token,
         "api_key_pepper": addresses.secrets.api_key_pepper,
         "api_token_secret": addresses.secrets.api_token_secret,
+        "unsubscribe_secret": addresses.secrets.unsubscribe_secret,
     }
     ours = {name: text.format(**values) for name, text in service.settings.items()}
     given = _own_environment()

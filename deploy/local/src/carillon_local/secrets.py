@@ -39,6 +39,7 @@ class Secrets(BaseModel):
         whatsapp_verify_token: what the mock provider asks the API for before it posts any.
         api_key_pepper: keys the hashes of API keys.
         api_token_secret: signs subscriber tokens.
+        unsubscribe_secret: signs the links in mails.
         roles: of each database login role, by its name.
     """
 
@@ -51,6 +52,7 @@ class Secrets(BaseModel):
     whatsapp_verify_token: str = Field(default_factory=new_password)
     api_key_pepper: str = Field(default_factory=new_password)
     api_token_secret: str = Field(default_factory=new_password)
+    unsubscribe_secret: str = Field(default_factory=new_password)
     roles: dict[str, str] = Field(default_factory=lambda: {role: new_password() for role in LOGIN_ROLES})
 
     def database_url(self, role: str, *, port: int, database: str, host: str = "127.0.0.1") -> str:

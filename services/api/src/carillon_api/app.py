@@ -40,6 +40,7 @@ from carillon_api.subscribers.membership_routes import router as memberships_rou
 from carillon_api.subscribers.routes import router as subscribers_router
 from carillon_api.subscribers.tenant_routes import router as tenant_router
 from carillon_api.suppressions.routes import router as suppressions_router
+from carillon_api.unsubscribing.routes import router as unsubscribing_router
 
 ROUTERS: tuple[APIRouter, ...] = (
     intake_router,
@@ -62,6 +63,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     suppressions_router,
     delivery_commands_router,
     receipts_router,
+    unsubscribing_router,
     pages_router,
     links_router,
 )

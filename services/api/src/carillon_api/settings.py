@@ -26,6 +26,11 @@ class ApiSettings(ServiceSettings):
         min_length=8,
         description="Given to Meta with the webhook's address, which it then asks for.",
     )
+    unsubscribe_secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Signs the links in mails; the e-mail worker has the same. Without it no link is valid.",
+    )
     api_database_connections: int = Field(default=10, ge=3, le=200, description="Most connections.")
     api_body_seconds: float = Field(
         default=30.0, ge=1.0, le=600.0, description="How long a request's body may take to arrive; then: 408."

@@ -12,6 +12,7 @@ from carillon_email_worker.providers.connections import SmtpServerAddress
 from carillon_email_worker.providers.sandbox import SandboxMailProvider
 from carillon_email_worker.providers.smtp import SmtpProvider
 from carillon_email_worker.settings import EmailSettings
+from carillon_email_worker.unsubscribing import UnsubscribeLinks
 
 # The provider gives up first and knows how far it got; the engine's own limit is for a provider that hangs.
 _ENGINE_MARGIN_SECONDS = 5.0
@@ -36,7 +37,14 @@ def _composer(settings: EmailSettings) -> MailComposer:
         sender=Sender(settings.email_sender_name, settings.email_sender_address),
         message_id_domain=settings.message_id_domain,
         clock=SystemClock(),
+        unsubscribe_url=_unsubscribe_links(settings),
     )
+
+
+def _unsubscribe_links(settings: EmailSettings) -> UnsubscribeLinks | None:
+    if settings.public_url is None or settings.unsubscribe_secret is None:
+        return None
+    return UnsubscribeLinks(settings.public_url, settings.unsubscribe_secret.get_secret_value().encode())
 
 
 def _provider(settings: EmailSettings) -> SmtpProvider | SandboxMailProvider:

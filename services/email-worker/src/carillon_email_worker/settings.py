@@ -48,6 +48,15 @@ class EmailSettings(ServiceSettings):
         default=None, pattern=r"^[A-Za-z0-9.-]+$", description="None: the sender address's domain."
     )
 
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[!-~]+$",
+        description="Where people reach the API; with it mails carry links to unsubscribe.",
+    )
+    unsubscribe_secret: SecretStr | None = Field(
+        default=None, min_length=32, description="Signs those links; the API has the same."
+    )
+
     @field_validator("email_sender_address")
     @classmethod
     def _is_address(cls, value: str) -> str:
@@ -63,6 +72,12 @@ class EmailSettings(ServiceSettings):
             user, password = f"{server}_username", f"{server}_password"
             if (getattr(self, user) is None) != (getattr(self, password) is None):
                 raise ValueError(f"{variable(user)} and {variable(password)} go together.")
+        return self
+
+    @model_validator(mode="after")
+    def _links_are_whole(self) -> Self:
+        if (self.public_url is None) != (self.unsubscribe_secret is None):
+            raise ValueError(f"{variable('public_url')} and {variable('unsubscribe_secret')} go together.")
         return self
 
     @property

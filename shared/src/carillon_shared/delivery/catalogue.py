@@ -21,7 +21,7 @@ _EVENTS = """
     WHERE e.id = ANY ($1) AND e.id BETWEEN $2 AND $3
 """
 _TYPES = """
-    SELECT y.tenant_id, y.name, y.retry, y.sender_name, y.sender_address, y.reply_to,
+    SELECT y.tenant_id, y.name, y.retry, y.mandatory, y.sender_name, y.sender_address, y.reply_to,
            (SELECT jsonb_object_agg(c.locale, c.content)
             FROM (SELECT DISTINCT ON (m.locale) m.locale, m.content FROM carillon.templates m
                   WHERE m.tenant_id = y.tenant_id AND m.event_type = y.name
@@ -47,6 +47,7 @@ class _Type:
         self.sender_name = row["sender_name"] if row else None
         self.sender_address = row["sender_address"] if row else None
         self.reply_to = row["reply_to"] if row else None
+        self.mandatory = bool(row and row["mandatory"])
 
 
 class Catalogue:
@@ -114,6 +115,7 @@ class Catalogue:
             sender_name=kind.sender_name,
             sender_address=kind.sender_address,
             reply_to=kind.reply_to,
+            mandatory=kind.mandatory,
         )
         return EventWork(content, kind.templates, kind.policy)
 

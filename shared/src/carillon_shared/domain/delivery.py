@@ -55,6 +55,7 @@ class EventContent:
     sender_name: str | None = None  # the event type's own, over the tenant's
     sender_address: str | None = None
     reply_to: str | None = None
+    mandatory: bool = False  # its recipients cannot opt out
 
     def corrected(self, data: Mapping[str, Any] | None) -> "EventContent":
         """Return the event as it is for a delivery of which an operator corrected this data."""

@@ -47,8 +47,10 @@ def secret_files(secrets: Secrets) -> Mapping[str, Files]:
     files["api"] |= {
         "key_pepper": secrets.api_key_pepper,
         "token_secret": secrets.api_token_secret,
+        "unsubscribe_secret": secrets.unsubscribe_secret,
         **webhooks,
     }
+    files["email-worker"]["unsubscribe_secret"] = secrets.unsubscribe_secret
     files["whatsapp-worker"]["access_token"] = secrets.whatsapp_access_token
     return files | {
         "mock-providers": {"whatsapp_token": secrets.whatsapp_access_token, **webhooks},
