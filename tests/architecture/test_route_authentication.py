@@ -31,6 +31,7 @@ PUBLIC = {
 BY_SIGNATURE = {
     ("POST", "/v1/receipts/whatsapp/{tenant}"): 401,
     ("GET", "/v1/receipts/whatsapp/{tenant}"): 403,
+    ("POST", "/v1/receipts/email/{tenant}"): 401,
 }
 """Routes of providers, which have no key of ours, and what they answer to somebody who is none: the body is
 signed with a secret that we share, or the query carries a token that we gave."""
@@ -70,7 +71,9 @@ def _app() -> FastAPI:
     """Return the application with nothing behind it but the parts that look at credentials."""
     app = make_app()
     settings = SimpleNamespace(
-        api_whatsapp_app_secret=SecretStr("app secret"), api_whatsapp_verify_token=SecretStr("verify token")
+        api_whatsapp_app_secret=SecretStr("app secret"),
+        api_whatsapp_verify_token=SecretStr("verify token"),
+        api_bounce_secret=SecretStr("bounce secret"),
     )
     app.state.services = SimpleNamespace(api_keys=_Nobody(), subscriber_tokens=_Nobody(), settings=settings)
     return app
@@ -131,6 +134,8 @@ def _signature(body: bytes, secret: str) -> str:
         {"X-Hub-Signature-256": _signature(_BODY, "app secret").removeprefix("sha256=")},
         {"Authorization": "Bearer ck_0000000000000000_secret"},
         {"X-Hub-Signature-256": "sha256=\u00e9".encode("latin-1")},
+        {"X-Carillon-Signature": _signature(_BODY, "app secret")},
+        {"X-Carillon-Signature": "sha256=\u00e9".encode("latin-1")},
     ],
 )
 @pytest.mark.parametrize("query", ["", "?hub.mode=subscribe&hub.challenge=1&hub.verify_token=wrong"])
@@ -161,6 +166,7 @@ def test_every_described_route_names_its_kind_of_credential() -> None:
     document = make_app().openapi()
     assert set(document["components"]["securitySchemes"]) == {
         "ApiKey",
+        "BounceSignature",
         "SubscriberToken",
         "WhatsappSignature",
         "WhatsappVerifyToken",

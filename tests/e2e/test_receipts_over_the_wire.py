@@ -1,5 +1,8 @@
 """What WhatsApp reports later, from the provider's webhook to the delivery's state."""
 
+from typing import Any
+from uuid import uuid4
+
 import pytest
 from support.seen import Seen
 from support.tenant import Tenant
@@ -56,6 +59,22 @@ async def test_a_lost_reply_ends_as_the_receipts_say_and_nobody_gets_two(
     assert len(await messages_on(platform, number)) == 1
     done = await eventually(lambda: _completed(tenant, event), seconds=30, what="the event to be completed")
     assert done
+
+
+async def test_mail_that_comes_back_fails_and_the_next_is_not_sent(tenant: Tenant) -> None:
+    person = {"id": "b", "email": f"bounce+{uuid4().hex}@example.org"}
+    mail: dict[str, Any] = {
+        "type": "message",
+        "data": {"title": "Hi", "body": "there"},
+        "channels": ["email"],
+    }
+    mail["audience"] = {"users": [person]}
+    delivery = await the_delivery(tenant, await tenant.send(**mail), "failed")
+    assert delivery["reason"] == "invalid_address"
+    (receipt,) = delivery["receipts"]
+    assert (receipt["code"], delivery["attempts"][0]["outcome"]) == ("bounce_5.1.1", "sent")
+    after = await the_delivery(tenant, await tenant.send(**mail), "skipped")
+    assert after["reason"] == "suppressed"
 
 
 async def _completed(tenant: Tenant, event: str) -> bool:

@@ -16,6 +16,7 @@ from carillon_shared.domain.delivery import LeasedDelivery
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.domain.outcomes import Hold, Outcome, Rejected, Retry, Sent, Undeliverable, Unknown
 from carillon_shared.domain.states import HoldReason
+from carillon_shared.domain.suppressions import SuppressionReason
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.service import Service
 from carillon_shared.topology.carillon import WORK, dead_queue, work_queue, work_routing_key
@@ -315,3 +316,22 @@ async def test_words_that_cannot_be_stored_do_not_stop_the_worker(bench: Bench) 
     row = await bench.world.pool.fetchrow("SELECT code, error FROM carillon.attempts")
     assert row is not None
     assert (row["code"], row["error"]) == ("5", "nul  and a lone ?")
+
+
+async def test_an_address_that_nothing_reaches_is_suppressed_with_the_settle(bench: Bench) -> None:
+    async def gone(delivery: LeasedDelivery) -> Outcome:
+        if delivery.recipient.id == "u-1":
+            return Undeliverable("smtp_550", "550 5.1.1 no\0 such user", suppress=SuppressionReason.BOUNCED)
+        return Undeliverable("smtp_552", "552 5.2.2 full")
+
+    bench.provider.answer = gone
+    first = await bench.world.add_event()
+    await bench.send(first, await bench.world.add_deliveries(first, bench.world.people[:2], Channel.EMAIL))
+    bench.start()
+    await bench.until(first, failed=2)
+    (row,) = await bench.world.pool.fetch("SELECT * FROM carillon.suppressions")
+    assert (row["reason"], row["shown"], row["channel"]) == ("bounced", "u***@e***.org", "email")
+    assert row["expires_at"] is not None
+    again = await bench.world.add_event()
+    await bench.send(again, await bench.world.add_deliveries(again, bench.world.people[:2], Channel.EMAIL))
+    await bench.until(again, skipped=1, failed=1)

@@ -26,6 +26,7 @@ from support.content_examples import BAT, delivery
         (Channel.EMAIL, {"subject": "s", "text": "x"}),
         (Channel.INAPP, {"title": "t"}),
         (Channel.WHATSAPP, {"text": "x"}),
+        (Channel.WHATSAPP, {"text": "x", "template": {"name": "n", "language": "mn"}}),
         (Channel.WHATSAPP, {"template": {"name": "n", "language": "mn", "parameters": ["{{ data.x }}"]}}),
     ],
 )
@@ -42,7 +43,6 @@ def test_good_templates_have_no_problems(channel: Channel, content: dict[str, An
         (Channel.EMAIL, {"subject": 1, "text": "x"}, {"/subject"}),
         (Channel.INAPP, {"title": "{{ data.x", "body": "{% if %}"}, {"/title", "/body"}),
         (Channel.WHATSAPP, {}, {""}),
-        (Channel.WHATSAPP, {"text": "x", "template": {"name": "n", "language": "mn"}}, {""}),
         (
             Channel.WHATSAPP,
             {"template": {"name": "", "lang": "mn", "parameters": ["ok", "{{ y }}", None, 3]}},

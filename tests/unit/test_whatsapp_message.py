@@ -6,11 +6,13 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from carillon_shared.clock import SystemClock
+from carillon_shared.content import ContentError
 from carillon_shared.domain.addresses import InvalidAddressError
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.outcomes import Outcome, Rejected, Retry, Sent, Undeliverable, Unknown
 from carillon_shared.domain.states import Reason
-from carillon_whatsapp_worker.message import compose_whatsapp
+from carillon_whatsapp_worker.message import WhatsappComposer, compose_whatsapp
 from carillon_whatsapp_worker.providers.errors import reply_outcome
 from support.content_examples import BAT, delivery
 
@@ -174,3 +176,30 @@ def test_the_pair_limit_waits_six_seconds_by_itself() -> None:
 )
 def test_answers_that_are_not_the_apis_own(status: int, body: Any, kind: type[Outcome]) -> None:
     assert isinstance(answer(status, body), kind)
+
+
+_BOTH = {"text": "Solved.", "template": {"name": "solved", "language": "en", "parameters": []}}
+
+
+@pytest.mark.parametrize(
+    ("content", "hours", "kind"),
+    [
+        (_BOTH, None, "template"),
+        (_BOTH, 23.9, "text"),
+        (_BOTH, 24.1, "template"),
+        ({"template": _BOTH["template"]}, 1, "template"),
+        ({"text": "Solved."}, 1, "text"),
+    ],
+)
+def test_free_text_answers_only_those_who_wrote_within_a_day(
+    content: dict[str, Any], hours: float | None, kind: str
+) -> None:
+    wrote_at = None if hours is None else datetime.now(UTC) - timedelta(hours=hours)
+    one = delivery(Channel.WHATSAPP, content, recipient=BAT._replace(wrote_at=wrote_at))
+    assert json.loads(WhatsappComposer(SystemClock())(one).body)["type"] == kind
+
+
+def test_without_a_template_nobody_else_is_written_to() -> None:
+    with pytest.raises(ContentError, match="24 hours") as refused:
+        WhatsappComposer(SystemClock())(delivery(Channel.WHATSAPP, {"text": "Solved."}))
+    assert refused.value.reason is Reason.TEMPLATE_MISSING

@@ -78,6 +78,8 @@ MOCK_PROVIDERS = Service(
         "CARILLON_MOCK_WHATSAPP_VERIFY_TOKEN": "{whatsapp_verify_token}",
         # All tenants send from the one number, so their receipts come to one address.
         "CARILLON_MOCK_WHATSAPP_WEBHOOK_URL": f"http://{HOST}:{{api}}/v1/receipts/whatsapp/-",
+        "CARILLON_MOCK_BOUNCE_URL": f"http://{HOST}:{{api}}/v1/receipts/email/-",
+        "CARILLON_MOCK_BOUNCE_SECRET": "{bounce_secret}",
     },
 )
 
@@ -95,6 +97,7 @@ SERVICES = (
             "CARILLON_API_TOKEN_SECRET": "{api_token_secret}",
             "CARILLON_API_WHATSAPP_APP_SECRET": "{whatsapp_app_secret}",
             "CARILLON_API_WHATSAPP_VERIFY_TOKEN": "{whatsapp_verify_token}",
+            "CARILLON_API_BOUNCE_SECRET": "{bounce_secret}",
             "CARILLON_UNSUBSCRIBE_SECRET": "{unsubscribe_secret}",
         },
     ),
@@ -128,6 +131,7 @@ SERVICES = (
             "CARILLON_WHATSAPP_API_URL": f"http://{HOST}:{{mock_http}}",
             "CARILLON_WHATSAPP_ACCESS_TOKEN": "{whatsapp_token}",
             "CARILLON_WHATSAPP_PHONE_NUMBER_ID": WHATSAPP_PHONE_NUMBER_ID,
+            "CARILLON_WHATSAPP_FREE_TEXT": "always",  # nobody writes to a mock first
         },
     ),
     Service(
@@ -175,6 +179,7 @@ def service_environment(service: Service, addresses: Addresses) -> dict[str, str
         "api_key_pepper": addresses.secrets.api_key_pepper,
         "api_token_secret": addresses.secrets.api_token_secret,
         "unsubscribe_secret": addresses.secrets.unsubscribe_secret,
+        "bounce_secret": addresses.secrets.bounce_secret,
     }
     ours = {name: text.format(**values) for name, text in service.settings.items()}
     given = _own_environment()

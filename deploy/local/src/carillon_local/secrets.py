@@ -40,6 +40,7 @@ class Secrets(BaseModel):
         api_key_pepper: keys the hashes of API keys.
         api_token_secret: signs subscriber tokens.
         unsubscribe_secret: signs the links in mails.
+        bounce_secret: signs the mails that the mock provider sends back.
         roles: of each database login role, by its name.
     """
 
@@ -53,6 +54,7 @@ class Secrets(BaseModel):
     api_key_pepper: str = Field(default_factory=new_password)
     api_token_secret: str = Field(default_factory=new_password)
     unsubscribe_secret: str = Field(default_factory=new_password)
+    bounce_secret: str = Field(default_factory=new_password)
     roles: dict[str, str] = Field(default_factory=lambda: {role: new_password() for role in LOGIN_ROLES})
 
     def database_url(self, role: str, *, port: int, database: str, host: str = "127.0.0.1") -> str:

@@ -52,3 +52,4 @@ async def running(settings: MockSettings) -> AsyncIterator[RunningMocks]:
     finally:
         await smtp.stop()
         await providers.webhooks.close()
+        await providers.bounce_mails.close()

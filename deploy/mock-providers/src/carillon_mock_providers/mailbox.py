@@ -67,9 +67,11 @@ class Mailbox:
         self._sources.append(mail)
         return mail
 
-    def bounce(self, mail: Mail, recipient: str) -> None:
+    def bounce(self, mail: Mail, recipient: str) -> Bounce:
         """Notes that an accepted mail came back from one recipient."""
-        self.bounces.append(Bounce(mail.n, mail.message_id, recipient, mail.sender, time.time()))
+        bounce = Bounce(mail.n, mail.message_id, recipient, mail.sender, time.time())
+        self.bounces.append(bounce)
+        return bounce
 
     def clear(self) -> int:
         """Forgets all mail and bounces; returns how many mails there were."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from carillon_mock_providers.attempts import Attempts
+from carillon_mock_providers.bounce_mails import BounceMails
 from carillon_mock_providers.faults import FaultPlan
 from carillon_mock_providers.mailbox import Mailbox
 from carillon_mock_providers.open_calls import FaultStage, OpenCalls
@@ -27,6 +28,7 @@ class Providers:
     templates: Templates
     limits: ThroughputLimits
     webhooks: StatusWebhooks
+    bounce_mails: BounceMails
 
 
 def build_providers(settings: MockSettings) -> Providers:
@@ -49,6 +51,7 @@ def build_providers(settings: MockSettings) -> Providers:
             pair_interval_seconds=settings.whatsapp_pair_interval_seconds,
         ),
         webhooks=_webhooks(settings, phones),
+        bounce_mails=BounceMails(settings.bounce_url, settings.bounce_secret.get_secret_value()),
     )
 
 

@@ -43,6 +43,11 @@ class MockSettings(BaseSettings):
         0, ge=0, description="Least time between messages to one person, else error 131056; 0 is off."
     )
 
+    bounce_url: str = Field("", description="Where mails that come back are posted; empty posts none.")
+    bounce_secret: SecretStr = Field(
+        SecretStr("mock-bounce-secret"), description="Key of the X-Carillon-Signature header."
+    )
+
     simulators: bool = Field(default=True, description="Whether simulator recipients and phone twins act.")
     slow_seconds: float = Field(2.0, ge=0, description="How late the slow simulator answers.")
     bounce_seconds: float = Field(0.5, ge=0, description="How long after acceptance a mail bounces.")

@@ -171,7 +171,11 @@ class Transaction:
         elif decision.fault is Fault.BOUNCE:
             late = decision.delay_seconds
             seconds = self._providers.settings.bounce_seconds if late is None else late
-            asyncio.get_running_loop().call_later(seconds, box.bounce, mail, recipient)
+            asyncio.get_running_loop().call_later(seconds, self._bounce, mail, recipient)
+
+    def _bounce(self, mail: Mail, recipient: str) -> None:
+        bounce = self._providers.mailbox.bounce(mail, recipient)
+        self._providers.bounce_mails.send(bounce, mail.source or b"")
 
     def cut(self, ending: Ending, transport: asyncio.BaseTransport) -> None:
         """Ends the connection with a reset, or with an answer that nobody can read."""

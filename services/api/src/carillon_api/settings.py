@@ -26,6 +26,11 @@ class ApiSettings(ServiceSettings):
         min_length=8,
         description="Given to Meta with the webhook's address, which it then asks for.",
     )
+    api_bounce_secret: SecretStr | None = Field(
+        default=None,
+        min_length=8,
+        description="Signs the mails that come back, which a mail server hands in; without it none is taken.",
+    )
     unsubscribe_secret: SecretStr | None = Field(
         default=None,
         min_length=32,

@@ -38,6 +38,7 @@ def _composer(settings: EmailSettings) -> MailComposer:
         message_id_domain=settings.message_id_domain,
         clock=SystemClock(),
         unsubscribe_url=_unsubscribe_links(settings),
+        bounce_address=settings.email_bounce_address,
     )
 
 

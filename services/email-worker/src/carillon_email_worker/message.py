@@ -43,6 +43,7 @@ class MailComposer:
     message_id_domain: str
     clock: Clock
     unsubscribe_url: UnsubscribeUrl | None = None
+    bounce_address: str | None = None  # where mail comes back to; None: to the sender
     _events: EventMails = field(default_factory=EventMails, init=False, repr=False, compare=False)
 
     def __call__(self, delivery: LeasedDelivery) -> OutgoingMail:
@@ -63,11 +64,18 @@ class MailComposer:
         ]
         return OutgoingMail(
             reference=reference,
-            sender=shared.sender,
+            sender=self._return_path(reference) or shared.sender,
             recipient=recipient,
             content="".join(headers).encode() + body.content,
             needs_smtputf8=not (recipient.isascii() and shared.sender.isascii()),
         )
+
+    def _return_path(self, reference: str) -> str | None:
+        """Return the address that names the delivery (VERP), for mail that comes back without its headers."""
+        if self.bounce_address is None:
+            return None
+        local_part, _, domain = self.bounce_address.rpartition("@")
+        return f"{local_part}+{reference}@{domain}"
 
     def _unsubscribe(self, delivery: LeasedDelivery) -> list[str]:
         url = self.unsubscribe_url(delivery) if self.unsubscribe_url else None

@@ -48,6 +48,10 @@ class EmailSettings(ServiceSettings):
         default=None, pattern=r"^[A-Za-z0-9.-]+$", description="None: the sender address's domain."
     )
 
+    email_bounce_address: str | None = Field(
+        default=None,
+        description="Where mail comes back, with the delivery's id after a plus sign; None: the sender.",
+    )
     public_url: str | None = Field(
         default=None,
         pattern=r"^https?://[!-~]+$",
@@ -57,9 +61,11 @@ class EmailSettings(ServiceSettings):
         default=None, min_length=32, description="Signs those links; the API has the same."
     )
 
-    @field_validator("email_sender_address")
+    @field_validator("email_sender_address", "email_bounce_address")
     @classmethod
-    def _is_address(cls, value: str) -> str:
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         try:
             validate_address(value)
         except EmailNotValidError as error:

@@ -1,11 +1,13 @@
 """Wires the WhatsApp worker together."""
 
+from carillon_shared.clock import SystemClock
+from carillon_shared.delivery.provider import Composer
 from carillon_shared.delivery.worker import ChannelWorker, run_worker
 from carillon_shared.domain.channels import Channel
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.service import Service
 
-from carillon_whatsapp_worker.message import OutgoingWhatsapp, compose_whatsapp
+from carillon_whatsapp_worker.message import OutgoingWhatsapp, WhatsappComposer, compose_whatsapp
 from carillon_whatsapp_worker.providers.cloud_api import CloudApiAccount, CloudApiProvider
 from carillon_whatsapp_worker.providers.sandbox import SandboxWhatsappProvider
 from carillon_whatsapp_worker.settings import WhatsappSettings
@@ -18,7 +20,7 @@ async def run_whatsapp_worker(settings: WhatsappSettings, shutdown: Shutdown) ->
     """Deliver WhatsApp messages until the shutdown is requested, then finish what is under way and return."""
     worker: ChannelWorker[OutgoingWhatsapp] = ChannelWorker(
         channel=Channel.WHATSAPP,
-        compose=compose_whatsapp,
+        compose=_composer(settings),
         provider=_provider(settings),
         concurrency=settings.whatsapp_concurrency,
         attempt_limit=settings.whatsapp_attempt_timeout + _ENGINE_MARGIN_SECONDS,
@@ -26,6 +28,10 @@ async def run_whatsapp_worker(settings: WhatsappSettings, shutdown: Shutdown) ->
         rate_per_second=settings.whatsapp_rate_per_second,
     )
     await run_worker(worker, Service.of(settings), shutdown)
+
+
+def _composer(settings: WhatsappSettings) -> Composer[OutgoingWhatsapp]:
+    return compose_whatsapp if settings.whatsapp_free_text == "always" else WhatsappComposer(SystemClock())
 
 
 def _provider(settings: WhatsappSettings) -> CloudApiProvider | SandboxWhatsappProvider:

@@ -4,10 +4,12 @@ Shapes: Meta's OpenAPI document of the business messaging API, v23.0.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import orjson
 import phonenumbers
+from carillon_shared.clock import Clock
 from carillon_shared.content import ApprovedTemplate, RenderedWhatsapp, render_whatsapp
 from carillon_shared.domain.addresses import InvalidAddressError
 from carillon_shared.domain.delivery import LeasedDelivery
@@ -22,14 +24,31 @@ class OutgoingWhatsapp:
     body: bytes  # the JSON of the request
 
 
-def compose_whatsapp(delivery: LeasedDelivery) -> OutgoingWhatsapp:
+WINDOW: Final = timedelta(hours=24)
+"""How long after a person's last message Meta lets a business write free text to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatsappComposer:
+    """A `carillon_shared.delivery.provider.Composer` of messages that keeps to the window of free text."""
+
+    clock: Clock
+
+    def __call__(self, delivery: LeasedDelivery) -> OutgoingWhatsapp:
+        """Return the message of a delivery. Raises `ContentError` and `InvalidAddressError`."""
+        wrote_at = delivery.recipient.wrote_at
+        within = wrote_at is not None and self.clock.now() - wrote_at < WINDOW
+        return compose_whatsapp(delivery, free_text=within)
+
+
+def compose_whatsapp(delivery: LeasedDelivery, *, free_text: bool = True) -> OutgoingWhatsapp:
     """Return the message of a delivery. Raises `ContentError` and `InvalidAddressError`."""
     recipient = recipient_of(delivery)
     body = {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
         "to": recipient,
-        **_content(render_whatsapp(delivery)),
+        **_content(render_whatsapp(delivery, free_text=free_text)),
         "biz_opaque_callback_data": str(delivery.id),  # comes back in every receipt
     }
     return OutgoingWhatsapp(str(delivery.id), recipient, orjson.dumps(body))

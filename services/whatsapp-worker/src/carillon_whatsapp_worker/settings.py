@@ -21,6 +21,10 @@ class WhatsappSettings(ServiceSettings):
         default=None, pattern=r"^\d{1,32}$", description="The id of the sending number, not the number."
     )
     whatsapp_access_token: SecretStr | None = Field(default=None, description="A system user's token.")
+    whatsapp_free_text: Literal["window", "always"] = Field(
+        default="window",
+        description="window: only to those who wrote within 24 hours, as Meta demands; always: a mock's way.",
+    )
     whatsapp_connections: int = Field(default=10, ge=1, le=200, description="Connections kept open.")
     whatsapp_concurrency: int = Field(default=20, ge=1, le=1_000, description="Messages sent at once.")
     whatsapp_attempt_timeout: float = Field(default=30, gt=0, le=600, description="Seconds for one attempt.")

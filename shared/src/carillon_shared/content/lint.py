@@ -35,9 +35,9 @@ def lint_template(channel: Channel, content: Mapping[str, Any]) -> list[Template
 def _whole(channel: Channel, content: Mapping[str, Any]) -> Iterator[TemplateProblem]:
     if channel is Channel.EMAIL and content.get("html") is None and content.get("text") is None:
         yield TemplateProblem("", "needs html or text")
-    both = (content.get("template") is None) == (content.get("text") is None)
-    if channel is Channel.WHATSAPP and both:
-        yield TemplateProblem("", "needs either a template or a text")
+    neither = content.get("template") is None and content.get("text") is None
+    if channel is Channel.WHATSAPP and neither:
+        yield TemplateProblem("", "needs a template, a text, or both: the text for those who wrote lately")
 
 
 def _expressions(pointer: str, source: Any, *, html: bool = False) -> Iterator[TemplateProblem]:

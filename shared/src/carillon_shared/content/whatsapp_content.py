@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from carillon_shared.content.scope import Scope, scope_of
 from carillon_shared.domain.delivery import LeasedDelivery
+from carillon_shared.domain.states import Reason
 
 MAX_TEXT = 4_096
 """Characters of a text message (Cloud API, text object)."""
+
+_OUTSIDE = "is missing, and free text may only answer somebody who wrote within the last 24 hours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,18 @@ class RenderedWhatsapp:
     text: str | None
 
 
-def render_whatsapp(delivery: LeasedDelivery) -> RenderedWhatsapp:
-    """Render a WhatsApp message. Raises `ContentError`."""
+def render_whatsapp(delivery: LeasedDelivery, *, free_text: bool = True) -> RenderedWhatsapp:
+    """Render a WhatsApp message: the text where free text is allowed and there is one, else the template.
+
+    Raises `ContentError`; where free text is not allowed and there is no template, that it is missing.
+    """
     scope = scope_of(delivery)
-    template = scope.choice.content.get("template")
-    if isinstance(template, Mapping):
+    content = scope.choice.content
+    template = content.get("template")
+    if isinstance(template, Mapping) and not (free_text and content.get("text") is not None):
         return RenderedWhatsapp(_approved(scope, template), None)
+    if not free_text:
+        raise scope.error("template", _OUTSIDE, reason=Reason.TEMPLATE_MISSING)
     text = scope.text("text", limit=MAX_TEXT).strip()
     if not text:
         raise scope.error("text", "is empty")

@@ -9,6 +9,7 @@ import asyncpg
 
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
 from carillon_shared.delivery.attempt import Attempted
+from carillon_shared.delivery.suppressing import SUPPRESS, suppressions_of
 from carillon_shared.delivery.work import Ended, Item
 from carillon_shared.domain.outcomes import (
     Hold,
@@ -27,12 +28,14 @@ _SETTLE = """
            NULL::smallint AS budget_start, NULL::smallint AS unknowns, NULL::float8 AS remaining,
            NULL::timestamptz AS first_attempt_at, NULL::text AS subscriber_id,
            NULL::bigint AS subscriber_number, NULL::text AS email, NULL::text AS phone, NULL::text AS locale,
-           NULL::text AS time_zone, NULL::jsonb AS attributes, NULL::jsonb AS own_data
+           NULL::text AS time_zone, NULL::jsonb AS attributes, NULL::jsonb AS own_data,
+           NULL::timestamptz AS wrote_at
     FROM carillon.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 """
 _LEASE = """
     SELECT 'leased' AS part, id, verdict, attempt, budget_start, unknowns, remaining, first_attempt_at,
-           subscriber_id, subscriber_number, email, phone, locale, time_zone, attributes, own_data
+           subscriber_id, subscriber_number, email, phone, locale, time_zone, attributes, own_data,
+           wrote_at
     FROM carillon.lease({})
 """
 _LEASE_ALONE = _LEASE.format("$1, $2, $3, $4, $5, $6, $7")
@@ -75,12 +78,25 @@ class WorkStore:
         """
         if ended or finished:
             settle = self._settle_arguments(ended, now, finished)
+            if suppressing := suppressions_of(ended):
+                return await self._wave_that_suppresses(suppressing, settle, request)
             if request is None:
                 return _answer(await self._fetch(_SETTLE, *settle))
             return _answer(await self._fetch(_BOTH, *settle, *self._lease_arguments(request)))
         if request is None:
             return Answer({}, {})
         return _answer(await self._fetch(_LEASE_ALONE, *self._lease_arguments(request)))
+
+    async def _wave_that_suppresses(
+        self, suppressing: tuple[Any, ...], settle: tuple[Any, ...], request: LeaseRequest | None
+    ) -> Answer:
+        """Settle first, so that rows are locked in the order of every wave; lease what is not suppressed."""
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection, connection.transaction():
+            rows = await connection.fetch(_SETTLE, *settle)
+            await connection.execute(SUPPRESS, *suppressing)
+            if request is not None:
+                rows += await connection.fetch(_LEASE_ALONE, *self._lease_arguments(request))
+        return _answer(rows)
 
     async def _fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:

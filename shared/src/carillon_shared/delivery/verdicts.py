@@ -27,6 +27,7 @@ def leased_delivery(item: Item, row: Row) -> LeasedDelivery:
             locale=row["locale"],
             time_zone=row["time_zone"],
             attributes=row["attributes"],
+            wrote_at=row["wrote_at"],
         ),
         channel=chunk.message.channel,
         lane=chunk.message.lane,

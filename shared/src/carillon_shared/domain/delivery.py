@@ -25,6 +25,7 @@ class Recipient(NamedTuple):
     locale: str | None  # BCP 47, None: the tenant's default
     time_zone: str | None  # IANA name, None: the tenant's default
     attributes: Mapping[str, Any] = MappingProxyType({})
+    wrote_at: datetime | None = None  # when they last wrote to us over WhatsApp, if that was lately
 
 
 @dataclass(frozen=True, slots=True)

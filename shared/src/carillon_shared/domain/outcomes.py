@@ -6,6 +6,7 @@ Providers classify, `carillon_shared.retry` decides, the worker engine carries o
 from dataclasses import dataclass
 
 from carillon_shared.domain.states import HoldReason, Reason
+from carillon_shared.domain.suppressions import SuppressionReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,15 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Undeliverable:
-    """This recipient cannot be reached; trying again is pointless (-> failed)."""
+    """This recipient cannot be reached; trying again is pointless (-> failed).
+
+    `suppress`: nor will any other message reach this address, so none is tried for a while.
+    """
 
     code: str
     error: str
     reason: Reason = Reason.INVALID_ADDRESS
+    suppress: SuppressionReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from carillon_shared.domain.states import Reason
+from carillon_shared.domain.suppressions import SuppressionReason
 
 PAIR_LIMIT: Final = 131056
 """Too many messages to the same person."""
@@ -50,6 +51,12 @@ RECIPIENT: Final[Mapping[int, Reason]] = {
     131050: Reason.OPTED_OUT,  # has stopped marketing messages
 }
 """About this person alone: trying again is pointless."""
+
+SUPPRESSING: Final[Mapping[int, SuppressionReason]] = {
+    131026: SuppressionReason.BOUNCED,
+    131050: SuppressionReason.STOPPED,
+}
+"""What holds for every other message to this person as well."""
 
 LASTING: Final = frozenset({3, 131045})
 """Answered with 500, and yet nothing that passes: a missing capability, a registration that is broken."""

@@ -48,12 +48,17 @@ def secret_files(secrets: Secrets) -> Mapping[str, Files]:
         "key_pepper": secrets.api_key_pepper,
         "token_secret": secrets.api_token_secret,
         "unsubscribe_secret": secrets.unsubscribe_secret,
+        "bounce_secret": secrets.bounce_secret,
         **webhooks,
     }
     files["email-worker"]["unsubscribe_secret"] = secrets.unsubscribe_secret
     files["whatsapp-worker"]["access_token"] = secrets.whatsapp_access_token
     return files | {
-        "mock-providers": {"whatsapp_token": secrets.whatsapp_access_token, **webhooks},
+        "mock-providers": {
+            "whatsapp_token": secrets.whatsapp_access_token,
+            "bounce_secret": secrets.bounce_secret,
+            **webhooks,
+        },
         "postgres": {"superuser_password": secrets.superuser},
         _RABBITMQ: {"login.conf": _LOGIN.format(user=USER, password=secrets.broker)},
         INSTALLATION: {

@@ -7,15 +7,21 @@ from uuid import UUID
 
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.states import Reason, ReceiptState
+from carillon_shared.domain.suppressions import SuppressionReason
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an accepted message did not arrive. Without a `reason` the failure passes by itself."""
+    """Why an accepted message did not arrive. Without a `reason` the failure passes by itself.
+
+    `suppress`: nor will any other message reach this address; `address` is where this one had been sent.
+    """
 
     reason: Reason | None
     code: str
     error: str
+    suppress: SuppressionReason | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

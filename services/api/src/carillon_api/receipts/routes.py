@@ -13,7 +13,10 @@ from carillon_api.dependencies import get_services
 from carillon_api.errors import Problem, forbidden, not_found
 from carillon_api.intake.json_body import MAX_BATCH_BYTES, read_body
 from carillon_api.problem_responses import problems
+from carillon_api.receipts.bounces import PROVIDER as BOUNCES_FROM
+from carillon_api.receipts.bounces import bounces_in
 from carillon_api.receipts.receipt import Report
+from carillon_api.receipts.replies import note_replies, replies_in
 from carillon_api.receipts.whatsapp import PROVIDER, is_signed, receipts_in
 from carillon_api.request_notes import note
 from carillon_api.services import Services
@@ -21,12 +24,19 @@ from carillon_api.services import Services
 router = APIRouter(prefix="/v1/receipts", tags=["Providers"])
 
 SIGNATURE_HEADER = "X-Hub-Signature-256"
+BOUNCE_HEADER = "X-Carillon-Signature"
 EVERY_TENANT = "-"
 
 signature_scheme = APIKeyHeader(
     name=SIGNATURE_HEADER,
     scheme_name="WhatsappSignature",
     description="`sha256=` and the HMAC-SHA256 of the body with the app's secret, in hexadecimal digits.",
+    auto_error=False,
+)
+bounce_scheme = APIKeyHeader(
+    name=BOUNCE_HEADER,
+    scheme_name="BounceSignature",
+    description="`sha256=` and the HMAC-SHA256 of the body with the bounce secret, in hexadecimal digits.",
     auto_error=False,
 )
 verify_scheme = APIKeyQuery(
@@ -78,9 +88,10 @@ async def report_whatsapp(
     tenant: TenantSlug,
     signature: Annotated[str | None, Depends(signature_scheme)],
 ) -> Response:
-    """Take status webhooks of the WhatsApp Cloud API; anything else in them is passed over.
+    """Take webhooks of the WhatsApp Cloud API: statuses, and what people write; others are passed over.
 
-    Statuses may come twice and in any order. A 503 asks for the same again later.
+    `stop` ends messages to a person, `start` lets them come again. Statuses may come twice and in any order.
+    A 503 asks for the same again later.
     """
     if signature is None:
         raise _unsigned(f"Send {SIGNATURE_HEADER}.")
@@ -89,9 +100,39 @@ async def report_whatsapp(
     if secret is None or not is_signed(body, signature, app_secret=secret.get_secret_value()):
         raise _unsigned("The signature is wrong, or no app secret is set here.")
     tenant_id = await _tenant_id(services, tenant)
-    receipts = receipts_in(body)
-    note(request, receipts=len(receipts))
+    receipts, replies = receipts_in(body), replies_in(body)
+    note(request, receipts=len(receipts), replies=len(replies))
     await services.receipts.record(Report(tenant_id, Channel.WHATSAPP, PROVIDER, receipts))
+    await note_replies(services.pool, replies, tenant_id=tenant_id)
+    return Response(status_code=200)
+
+
+@router.post(
+    "/email/{tenant}",
+    operation_id="reportEmailReceipts",
+    response_class=Response,
+    responses=problems(404, 413) | {200: {"description": "Written down, or passed over.", "content": {}}},
+)
+async def report_email(
+    request: Request,
+    services: Parts,
+    tenant: TenantSlug,
+    signature: Annotated[str | None, Depends(bounce_scheme)],
+) -> Response:
+    """Take a delivery status notification (RFC 3464) as it came by mail; any other mail is passed over.
+
+    For the mail server that gets what comes back: it pipes each mail here (see `docs/guide/bounces.md`).
+    """
+    if signature is None:
+        raise _unsigned(f"Send {BOUNCE_HEADER}.", header=BOUNCE_HEADER)
+    body = await read_body(request, limit=MAX_BATCH_BYTES)
+    secret = services.settings.api_bounce_secret
+    if secret is None or not is_signed(body, signature, app_secret=secret.get_secret_value()):
+        raise _unsigned("The signature is wrong, or no bounce secret is set here.", header=BOUNCE_HEADER)
+    tenant_id = await _tenant_id(services, tenant)
+    receipts = bounces_in(body)
+    note(request, receipts=len(receipts))
+    await services.receipts.record(Report(tenant_id, Channel.EMAIL, BOUNCES_FROM, receipts))
     return Response(status_code=200)
 
 
@@ -111,11 +152,11 @@ def _is(expected: SecretStr | None, given: str | None) -> bool:
     return hmac.compare_digest(expected.get_secret_value().encode(), given.encode())
 
 
-def _unsigned(detail: str) -> Problem:
+def _unsigned(detail: str, *, header: str = SIGNATURE_HEADER) -> Problem:
     return Problem(
         "unauthorized",
         "A valid signature is needed.",
         401,
         detail,
-        headers={"WWW-Authenticate": SIGNATURE_HEADER},
+        headers={"WWW-Authenticate": header},
     )

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 import structlog
 from carillon_shared.domain.states import ReceiptState
-from carillon_shared.domain.whatsapp_codes import failure_reason
+from carillon_shared.domain.whatsapp_codes import SUPPRESSING, failure_reason
 from pydantic import BaseModel, Field, ValidationError
 
 from carillon_api.receipts.receipt import Failure, Receipt
@@ -57,10 +57,10 @@ def is_signed(body: bytes, signature: str, *, app_secret: str) -> bool:
 
 def receipts_in(body: bytes) -> list[Receipt]:
     """Return the receipts in a webhook's body. Whatever else it holds, or is, is passed over."""
-    return [receipt for status in _statuses(body) if (receipt := _receipt(status)) is not None]
+    return [receipt for status in listed_in(body, "statuses") if (receipt := _receipt(status)) is not None]
 
 
-def _statuses(body: bytes) -> Iterator[Any]:
+def listed_in(body: bytes, *names: str) -> Iterator[Any]:
     """Walk entries, changes and values; none of these levels is taken for granted."""
     try:
         document = orjson.loads(body)
@@ -70,7 +70,8 @@ def _statuses(body: bytes) -> Iterator[Any]:
     for entry in _listed(document, "entry"):
         for change in _listed(entry, "changes"):
             value = change.get("value") if isinstance(change, dict) else None
-            yield from _listed(value, "statuses")
+            for name in names:
+                yield from _listed(value, name)
 
 
 def _listed(parent: Any, name: str) -> list[Any]:
@@ -104,7 +105,12 @@ def _failure(status: _Status) -> Failure:
     error = status.errors[0] if status.errors else _Error(code=_UNNAMED_FAILURE)
     details = error.error_data.details if error.error_data else None
     text = " - ".join(part for part in (error.title or error.message, details) if part)
-    return Failure(failure_reason(error.code), f"whatsapp_{error.code}", _text(text)[:_MAX_ERROR])
+    return Failure(
+        failure_reason(error.code),
+        f"whatsapp_{error.code}",
+        _text(text)[:_MAX_ERROR],
+        SUPPRESSING.get(error.code),
+    )
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -8,7 +8,6 @@ from uuid import UUID
 from carillon_shared.db.pool import Connection
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.suppressions import SuppressionReason
-from carillon_shared.telemetry.masking import mask_email, mask_phone
 
 from carillon_api.suppressions.models import Suppression, SuppressionBody
 
@@ -28,7 +27,7 @@ WITH x AS (
     INSERT INTO carillon.suppressions AS o (
         tenant_id, target, channel, subscriber, shown, reason, detail, expires_at)
     VALUES ($1, coalesce(carillon.address_digest($2), int8send($3)), $4::text::carillon.channel, $3,
-            $5, $6, $7, $8)
+            carillon.masked_address($2), $5, $6, $7)
     ON CONFLICT (tenant_id, target, channel) DO UPDATE
     SET reason = excluded.reason, detail = excluded.detail, expires_at = excluded.expires_at,
         created_at = now()
@@ -87,7 +86,6 @@ async def put_suppression(
         body.address,
         number,
         body.channel.value,
-        _masked(body),
         SuppressionReason.MANUAL,
         body.reason,
         body.expires_at,
@@ -99,9 +97,3 @@ async def remove_suppression(connection: Connection, identifier: UUID) -> Suppre
     """Remove one and return what it was; None when there is none of that id."""
     row = await connection.fetchrow(_REMOVE, identifier)
     return Suppression.model_validate(dict(row)) if row else None
-
-
-def _masked(body: SuppressionBody) -> str | None:
-    if body.address is None:
-        return None
-    return mask_email(body.address) if body.channel is Channel.EMAIL else mask_phone(body.address)

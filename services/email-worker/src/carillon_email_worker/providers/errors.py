@@ -3,7 +3,9 @@
 import re
 from enum import Enum
 
+from carillon_shared.domain.mail_status import is_lasting
 from carillon_shared.domain.outcomes import Outcome, Rejected, Retry, Undeliverable
+from carillon_shared.domain.suppressions import SuppressionReason
 
 _ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 MAX_ERROR = 500
@@ -34,7 +36,11 @@ def reply_outcome(stage: Stage, code: int, text: str) -> Outcome:
     name = f"smtp_{code}"
     if code < 500 or code in _LOGIN_PROBLEMS or stage is Stage.CONNECT:
         return Retry(name, error, provider_wide=_is_servers(stage, code, text))
-    return Undeliverable(name, error) if _is_recipients(stage, code, text) else Rejected(name, error)
+    if not _is_recipients(stage, code, text):
+        return Rejected(name, error)
+    enhanced = _ENHANCED.search(text)
+    suppress = SuppressionReason.BOUNCED if enhanced and is_lasting(enhanced[0]) else None
+    return Undeliverable(name, error, suppress=suppress)
 
 
 def _is_servers(stage: Stage, code: int, text: str) -> bool:

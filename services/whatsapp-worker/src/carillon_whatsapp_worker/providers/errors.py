@@ -10,7 +10,14 @@ from typing import Any, Final
 
 import orjson
 from carillon_shared.domain.outcomes import Outcome, Rejected, Retry, Sent, Undeliverable, Unknown
-from carillon_shared.domain.whatsapp_codes import ACCOUNT, LASTING, PAIR_LIMIT, PASSING, RECIPIENT
+from carillon_shared.domain.whatsapp_codes import (
+    ACCOUNT,
+    LASTING,
+    PAIR_LIMIT,
+    PASSING,
+    RECIPIENT,
+    SUPPRESSING,
+)
 
 PAIR_SECONDS: Final = 6.0
 """Meta lets a number write to the same person about once in six seconds."""
@@ -38,7 +45,7 @@ def _error_outcome(error: Mapping[str, Any], *, status: int, after: float | None
     if code in ACCOUNT:
         return Retry(name, text, after, provider_wide=True)
     if code in RECIPIENT:
-        return Undeliverable(name, text, RECIPIENT[code])
+        return Undeliverable(name, text, RECIPIENT[code], SUPPRESSING.get(code))
     if code == PAIR_LIMIT:
         return Retry(name, text, after or PAIR_SECONDS)
     if code in PASSING or status == 429 or (status >= 500 and code not in LASTING):

@@ -49,7 +49,7 @@ CREATE TABLE carillon.suppressions (
     id          uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE,
     subscriber  bigint,                                   -- a person, whatever the address; null: an address
     shown       text,                                     -- the address, masked, for operators
-    reason      text NOT NULL CHECK (reason IN ('bounced', 'complained', 'stopped', 'manual')),
+    reason      text NOT NULL CHECK (reason IN ('bounced', 'stopped', 'manual')),
     detail      text,                                     -- in the words of the provider or the operator
     created_at  timestamptz NOT NULL DEFAULT now(),
     expires_at  timestamptz,                              -- null: until somebody removes it

@@ -49,7 +49,7 @@ CREATE FUNCTION carillon.lease(
 RETURNS TABLE (
     id uuid, verdict text, attempt smallint, budget_start smallint, unknowns smallint, remaining double precision,
     first_attempt_at timestamptz, subscriber_id text, subscriber_number bigint, email text, phone text, locale text,
-    time_zone text, attributes jsonb, own_data jsonb)
+    time_zone text, attributes jsonb, own_data jsonb, wrote_at timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -70,7 +70,7 @@ BEGIN
         FOR UPDATE OF d SKIP LOCKED
     ), judged AS MATERIALIZED (
         SELECT h.*, s.id AS subscriber_id, coalesce(k.email, s.email) AS email, coalesce(k.phone, s.phone) AS phone,
-               s.locale, s.time_zone, s.attributes, k.data AS own_data, rule.skip, q.until AS quiet_until,
+               s.locale, s.time_zone, s.attributes, k.data AS own_data, w.wrote_at, rule.skip, q.until AS quiet_until,
                CASE WHEN h.lease_token = new_token AND h.status = 'sending' THEN 'leased'
                     ELSE carillon.work_verdict(h.status, h.attempt, h.for_attempt, e.cancelled_at, e.expires_at,
                                                h.next_attempt_at, rule.skip, q.until) END AS verdict
@@ -94,6 +94,10 @@ BEGIN
             WHERE h.budget_start > 0 AND v.delivery_id = h.id OFFSET 0) AS k ON true
         CROSS JOIN LATERAL carillon.suppressions_of(
             h.tenant_id, h.subscriber, coalesce(k.email, s.email), coalesce(k.phone, s.phone)) AS x
+        LEFT JOIN LATERAL (
+            SELECT v.wrote_at FROM carillon.conversations v
+            WHERE h.channel = 'whatsapp' AND v.tenant_id = h.tenant_id
+              AND v.target = carillon.address_digest(coalesce(k.phone, s.phone)) OFFSET 0) AS w ON true
         CROSS JOIN LATERAL (
             SELECT CASE WHEN p.quiet IS NOT NULL AND h.channel <> 'inapp'
                              AND carillon.quiet_rule(y.quiet_hours, h.lane) <> 'pass'
@@ -149,7 +153,7 @@ BEGIN
     SELECT j.id, j.verdict, CASE j.verdict WHEN 'leased' THEN j.for_attempt ELSE j.attempt END, j.budget_start,
            j.unknowns, extract(epoch FROM j.next_attempt_at - now())::double precision,
            coalesce(j.first_attempt_at, now()), j.subscriber_id, j.subscriber, j.email, j.phone, j.locale,
-           j.time_zone, j.attributes, j.own_data
+           j.time_zone, j.attributes, j.own_data, j.wrote_at
     FROM judged j;
 END $$;
 

@@ -47,7 +47,9 @@ BEGIN
             updated_at = now()
         FROM unnest(ids, message_ids, reasons) AS t(id, message_id, reason)
         WHERE d.id = t.id AND d.id = ANY (ids) AND d.id BETWEEN lowest AND highest
-          AND (d.status = 'unknown' OR d.status = 'sent' AND coalesce(d.provider_id, t.message_id) = t.message_id)
+          -- A mail has one reference, whichever attempt it was.
+          AND (d.status = 'unknown' OR d.status = 'sent'
+               AND (d.channel = 'email' OR coalesce(d.provider_id, t.message_id) = t.message_id))
         RETURNING d.id, d.status, d.next_attempt_at
     ), owed AS (
         -- The sweep of overdue retries publishes it then; there is no message yet.
