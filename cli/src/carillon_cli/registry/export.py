@@ -13,6 +13,9 @@ async def export_registry(api: Api) -> dict[str, Any]:
     content: dict[str, Any] = {"defaults": _said(await api.get("/v1/tenant/defaults"))}
     if origins := (await api.get("/v1/tenant/origins"))["origins"]:
         content["origins"] = origins
+    layouts = (await api.get("/v1/tenant/layouts"))["data"]
+    if layouts:
+        content["layouts"] = {row.pop("locale"): _said(lasting(row)) for row in layouts}
     types = await api.rows("/v1/event-types", most=_MOST_TYPES)
     content["event_types"] = [await _type(api, row) for row in types]
     return content

@@ -55,6 +55,7 @@ class RegistryFile(_Part):
 
     defaults: dict[str, Any] | None = None
     origins: list[str] | None = None
+    layouts: dict[str, Content] = Field(default_factory=dict)  # by locale
     event_types: list[TypeEntry] = Field(default_factory=list)
     subscribers: list[PersonEntry] = Field(default_factory=list)
 

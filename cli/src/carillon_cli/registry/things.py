@@ -148,6 +148,9 @@ def things_of(registry: RegistryFile) -> Iterator[Thing]:
     if registry.origins is not None:
         body = {"origins": registry.origins}
         yield Plain("the tenant's origins", ("origins",), "/v1/tenant/origins", body)
+    for locale, layout in registry.layouts.items():
+        path = f"/v1/tenant/layouts/{segment(locale)}"
+        yield Plain(f"layout {locale}", ("layouts", locale), path, layout)
     for number, entry in enumerate(registry.event_types):
         yield from _of_type(entry, ("event_types", number))
     for number, person in enumerate(registry.subscribers):

@@ -29,6 +29,7 @@ from carillon_api.parts import open_services
 from carillon_api.preferences.routes import router as preferences_router
 from carillon_api.readiness import readiness
 from carillon_api.receipts.routes import router as receipts_router
+from carillon_api.registry.layout_routes import router as layouts_router
 from carillon_api.registry.routes import router as registry_router
 from carillon_api.registry.template_routes import router as templates_router
 from carillon_api.request_log import RequestLog
@@ -48,6 +49,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     deliveries_router,
     registry_router,
     templates_router,
+    layouts_router,
     subscribers_router,
     memberships_router,
     tenant_router,

@@ -34,12 +34,15 @@ class MailBody:
     content: bytes  # MIME headers and parts
 
 
-def render_body(delivery: LeasedDelivery) -> MailBody:
+def render_body(delivery: LeasedDelivery, *, unsubscribe_url: str | None = None) -> MailBody:
     """Render a mail. Raises `ContentError`."""
-    rendered = render_email(delivery)
+    rendered = render_email(delivery, unsubscribe_url=unsubscribe_url)
     return MailBody(
         text_header("Subject", rendered.subject), mail_bytes([], text=rendered.text, html=rendered.html)
     )
+
+
+RenderBody = Callable[[LeasedDelivery], MailBody]
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class EventMail:
     templates: Mapping[str, Mapping[str, Any]]
     sender: str  # envelope address
     headers: str  # From and Reply-To
-    body: Callable[[LeasedDelivery], MailBody] = render_body
+    body: RenderBody
 
 
 class EventMails:
@@ -60,7 +63,8 @@ class EventMails:
     looking for it would cost them more than it could save.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, render: RenderBody = render_body) -> None:
+        self._render = render
         self._known: OrderedDict[UUID, EventMail] = OrderedDict()
 
     def of(self, delivery: LeasedDelivery, fallback: Sender) -> EventMail:
@@ -68,17 +72,17 @@ class EventMails:
         event = delivery.event
         known = self._known.get(event.id)
         if known is not None and known.event is event and known.templates is delivery.templates:
-            if known.body is render_body:
-                known.body = RenderPlan(render_body)
+            if known.body is self._render:
+                known.body = RenderPlan(self._render)
             return known
-        made = _event_mail(delivery, fallback)
+        made = _event_mail(delivery, fallback, self._render)
         self._known[event.id] = made
         if len(self._known) > _MAX_EVENTS:
             self._known.popitem(last=False)
         return made
 
 
-def _event_mail(delivery: LeasedDelivery, fallback: Sender) -> EventMail:
+def _event_mail(delivery: LeasedDelivery, fallback: Sender, render: RenderBody) -> EventMail:
     event, tenant = delivery.event, delivery.event.tenant
     own = event.sender_address or tenant.sender_address
     name = event.sender_name or tenant.sender_name or (tenant.name if own else fallback.name)
@@ -87,7 +91,7 @@ def _event_mail(delivery: LeasedDelivery, fallback: Sender) -> EventMail:
     headers = named_address_header("From", one_line(name), address)
     if reply_to:
         headers += address_header("Reply-To", _configured_address(reply_to, "reply-to"))
-    return EventMail(event, delivery.templates, address, headers)
+    return EventMail(event, delivery.templates, address, headers, render)
 
 
 @lru_cache(maxsize=1_024)

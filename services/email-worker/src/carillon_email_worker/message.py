@@ -13,7 +13,7 @@ from carillon_shared.domain.delivery import LeasedDelivery
 from email_validator import EmailNotValidError
 
 from carillon_email_worker.address import deliverable_address
-from carillon_email_worker.event_mail import EventMails, Sender
+from carillon_email_worker.event_mail import EventMails, MailBody, Sender, render_body
 from carillon_email_worker.mime import address_header, plain_header
 
 __all__ = ["MailComposer", "OutgoingMail", "Sender", "UnsubscribeUrl", "recipient_of"]
@@ -44,7 +44,11 @@ class MailComposer:
     clock: Clock
     unsubscribe_url: UnsubscribeUrl | None = None
     bounce_address: str | None = None  # where mail comes back to; None: to the sender
-    _events: EventMails = field(default_factory=EventMails, init=False, repr=False, compare=False)
+    _events: EventMails = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Let mails be rendered with their own links."""
+        object.__setattr__(self, "_events", EventMails(self._body) if self.unsubscribe_url else EventMails())
 
     def __call__(self, delivery: LeasedDelivery) -> OutgoingMail:
         """Return the mail of a delivery. Raises `ContentError` and `InvalidAddressError`."""
@@ -76,6 +80,10 @@ class MailComposer:
             return None
         local_part, _, domain = self.bounce_address.rpartition("@")
         return f"{local_part}+{reference}@{domain}"
+
+    def _body(self, delivery: LeasedDelivery) -> MailBody:
+        url = self.unsubscribe_url(delivery) if self.unsubscribe_url else None
+        return render_body(delivery, unsubscribe_url=url)
 
     def _unsubscribe(self, delivery: LeasedDelivery) -> list[str]:
         url = self.unsubscribe_url(delivery) if self.unsubscribe_url else None

@@ -5,6 +5,7 @@ from carillon_shared.content.builtin import builtin_templates
 from carillon_shared.content.email_content import RenderedEmail, render_email
 from carillon_shared.content.errors import ContentError, TemplateProblem
 from carillon_shared.content.inapp_content import RenderedInapp, render_inapp
+from carillon_shared.content.layouts import in_layout, lint_layout, with_layouts
 from carillon_shared.content.lint import lint_template
 from carillon_shared.content.locales import select_locale
 from carillon_shared.content.preview import preview, render
@@ -22,7 +23,9 @@ __all__ = [
     "builtin_templates",
     "depends_on_formatting",
     "depends_on_subscriber",
+    "in_layout",
     "lint_audience_rule",
+    "lint_layout",
     "lint_template",
     "preview",
     "render",
@@ -31,4 +34,5 @@ __all__ = [
     "render_inapp",
     "render_whatsapp",
     "select_locale",
+    "with_layouts",
 ]

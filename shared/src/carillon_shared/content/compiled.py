@@ -14,8 +14,11 @@ from carillon_shared.content.errors import BrokenTemplateError, ContentError, Fa
 from carillon_shared.content.grammar import Path
 from carillon_shared.content.sandbox import BUDGET, Missing, TemplateEnvironment, environment
 
-MAX_SOURCE = 100_000
-"""Characters of one field of a template."""
+MAX_FIELD = 100_000
+"""Characters of one field of a template, as it is saved."""
+
+MAX_SOURCE = 150_000
+"""Characters of one field within its layout."""
 
 MAX_MARKS = 2_000
 """Openings of `{{`, `{%` and `{#` in one field: bounds the time it takes to parse it."""

@@ -18,9 +18,10 @@ class RenderedEmail:
     text: str
 
 
-def render_email(delivery: LeasedDelivery) -> RenderedEmail:
-    """Render a mail. Raises `ContentError`."""
+def render_email(delivery: LeasedDelivery, *, unsubscribe_url: str | None = None) -> RenderedEmail:
+    """Render a mail, which sees the link as `subscriber.unsubscribe_url`. Raises `ContentError`."""
     scope = scope_of(delivery)
+    scope.variables["subscriber"]["unsubscribe_url"] = unsubscribe_url
     subject = scope.line("subject")
     if not subject:
         raise scope.error("subject", "is empty")

@@ -11,10 +11,13 @@ class ContentError(Exception):
     `detail` names the template and what is wrong, never a value of the event or of the subscriber.
     """
 
-    def __init__(self, detail: str, *, reason: Reason = Reason.TEMPLATE_ERROR) -> None:
+    def __init__(
+        self, detail: str, *, reason: Reason = Reason.TEMPLATE_ERROR, pointer: str | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.reason = reason
+        self.pointer = pointer  # JSON pointer (RFC 6901) into the template, where one field is meant
 
 
 @dataclass(frozen=True, slots=True)

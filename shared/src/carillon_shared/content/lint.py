@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from carillon_shared.content.compiled import compile_text
+from carillon_shared.content.compiled import MAX_FIELD, compile_text
 from carillon_shared.content.errors import BrokenTemplateError, TemplateProblem
 from carillon_shared.content.html_template import prepare
 from carillon_shared.domain.channels import Channel
@@ -11,7 +11,7 @@ from carillon_shared.domain.channels import Channel
 MAX_PARAMETERS: Final = 64
 
 _FIELDS: dict[Channel, tuple[frozenset[str], frozenset[str]]] = {  # required, all
-    Channel.EMAIL: (frozenset({"subject"}), frozenset({"subject", "html", "text"})),
+    Channel.EMAIL: (frozenset({"subject"}), frozenset({"subject", "html", "text", "layout"})),
     Channel.INAPP: (frozenset({"title"}), frozenset({"title", "body", "action_url"})),
     Channel.WHATSAPP: (frozenset(), frozenset({"template", "text"})),
 }
@@ -27,6 +27,8 @@ def lint_template(channel: Channel, content: Mapping[str, Any]) -> list[Template
     for name in sorted(known & set(content)):
         if name == "template":
             problems += _approved(content[name])
+        elif name == "layout":
+            problems += _switch(content[name])
         else:
             problems += _expressions(f"/{name}", content[name], html=name == "html")
     return problems
@@ -40,11 +42,19 @@ def _whole(channel: Channel, content: Mapping[str, Any]) -> Iterator[TemplatePro
         yield TemplateProblem("", "needs a template, a text, or both: the text for those who wrote lately")
 
 
+def _switch(value: Any) -> Iterator[TemplateProblem]:
+    if not isinstance(value, bool):
+        yield TemplateProblem("/layout", "is neither true nor false")
+
+
 def _expressions(pointer: str, source: Any, *, html: bool = False) -> Iterator[TemplateProblem]:
     if source is None:
         return
     if not isinstance(source, str):
         yield TemplateProblem(pointer, "is no text")
+        return
+    if len(source) > MAX_FIELD:
+        yield TemplateProblem(pointer, f"is longer than {MAX_FIELD} characters")
         return
     try:
         if html:

@@ -66,7 +66,13 @@ class Scope:
 
     def error(self, field: str, detail: str, *, reason: Reason = Reason.TEMPLATE_ERROR) -> ContentError:
         """Return an error that says where it is."""
-        return ContentError(f"{self.choice.name} {field}: {detail}", reason=reason)
+        return ContentError(f"{self.choice.name} {field}: {detail}", reason=reason, pointer=_pointer(field))
+
+
+def _pointer(field: str) -> str:
+    """Return where a field is: "template parameter 2" is /template/parameters/1, "html as text" /html."""
+    name, *others = field.split()
+    return f"/template/parameters/{int(others[1]) - 1}" if others[:1] == ["parameter"] else f"/{name}"
 
 
 def choose(delivery: LeasedDelivery) -> Choice:
@@ -91,7 +97,7 @@ def scope_of(delivery: LeasedDelivery, choice: Choice | None = None) -> Scope:
             "data": event.data,
             "subscriber": subscriber_variables(delivery.recipient),
             "event": event_variables(event),
-            "tenant": {"name": tenant.name, "slug": tenant.slug},
+            "tenant": {"name": tenant.name, "slug": tenant.slug, "brand": tenant.brand},
             BUDGET: Budget(),
             FORMATTING: chosen.habits,
         },

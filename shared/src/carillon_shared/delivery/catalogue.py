@@ -8,6 +8,7 @@ import asyncpg
 
 from carillon_shared.clock import Clock
 from carillon_shared.content.builtin import builtin_templates
+from carillon_shared.content.layouts import with_layouts
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
 from carillon_shared.delivery.work import EventWork
 from carillon_shared.domain.channels import Channel
@@ -16,7 +17,8 @@ from carillon_shared.retry.policy import policy_for
 
 _EVENTS = """
     SELECT e.id, e.tenant_id, e.type, e.category, e.source, e.subject, e.time, e.data,
-           t.slug, t.name, t.default_locale, t.default_time_zone, t.sender_name, t.sender_address, t.reply_to
+           t.slug, t.name, t.default_locale, t.default_time_zone, t.sender_name, t.sender_address, t.reply_to,
+           t.brand
     FROM carillon.events e JOIN carillon.tenants t ON t.id = e.tenant_id
     WHERE e.id = ANY ($1) AND e.id BETWEEN $2 AND $3
 """
@@ -26,7 +28,10 @@ _TYPES = """
             FROM (SELECT DISTINCT ON (m.locale) m.locale, m.content FROM carillon.templates m
                   WHERE m.tenant_id = y.tenant_id AND m.event_type = y.name
                     AND m.channel = $3::text::carillon.channel
-                  ORDER BY m.locale, m.version DESC) AS c) AS templates
+                  ORDER BY m.locale, m.version DESC) AS c) AS templates,
+           (SELECT jsonb_object_agg(l.locale, jsonb_build_object('html', l.html, 'text', l.text))
+            FROM carillon.layouts l WHERE l.tenant_id = y.tenant_id AND $3 = 'email') AS layouts,
+           (SELECT t.default_locale FROM carillon.tenants t WHERE t.id = y.tenant_id) AS default_locale
     FROM unnest($1::integer[], $2::text[]) AS wanted(tenant_id, name)
     JOIN carillon.event_types y ON y.tenant_id = wanted.tenant_id AND y.name = wanted.name
 """
@@ -41,8 +46,7 @@ class _Type:
 
     def __init__(self, row: asyncpg.Record | None, *, name: str, channel: Channel, read_at: float) -> None:
         self.read_at = read_at
-        stored = row["templates"] if row else None
-        self.templates: Mapping[str, Mapping[str, Any]] = stored or builtin_templates(name, channel)
+        self.templates = _templates(row, name=name, channel=channel)
         self.policy = policy_for(row["retry"] if row else {}, channel)
         self.sender_name = row["sender_name"] if row else None
         self.sender_address = row["sender_address"] if row else None
@@ -120,6 +124,12 @@ class Catalogue:
         return EventWork(content, kind.templates, kind.policy)
 
 
+def _templates(row: asyncpg.Record | None, *, name: str, channel: Channel) -> Mapping[str, Mapping[str, Any]]:
+    if row is None or not row["templates"]:
+        return builtin_templates(name, channel)
+    return with_layouts(row["templates"], row["layouts"] or {}, row["default_locale"])
+
+
 def _tenant(row: asyncpg.Record) -> TenantProfile:
     return TenantProfile(
         slug=row["slug"],
@@ -129,4 +139,5 @@ def _tenant(row: asyncpg.Record) -> TenantProfile:
         sender_name=row["sender_name"],
         sender_address=row["sender_address"],
         reply_to=row["reply_to"],
+        brand=row["brand"],
     )

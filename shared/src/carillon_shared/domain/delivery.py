@@ -5,7 +5,7 @@ as long to make.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -39,6 +39,7 @@ class TenantProfile:
     sender_name: str | None = None
     sender_address: str | None = None
     reply_to: str | None = None
+    brand: Mapping[str, Any] = field(default_factory=dict)  # colours, logo, whatever templates ask for
 
 
 @dataclass(frozen=True, slots=True)

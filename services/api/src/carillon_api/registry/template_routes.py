@@ -5,7 +5,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from carillon_shared.content import ContentError, lint_template, preview
+from carillon_shared.content import ContentError, lint_template, preview, with_layouts
 from carillon_shared.db.pool import Connection, tenant_transaction
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.delivery import Recipient
@@ -13,9 +13,10 @@ from fastapi import APIRouter, Body, Depends, Path
 from pydantic import AfterValidator
 
 from carillon_api.dry_run import DryRun, writing
-from carillon_api.errors import Problem, invalid, not_found
+from carillon_api.errors import FieldError, Problem, invalid, not_found
 from carillon_api.paging import DEFAULT_LIMIT, Limit
 from carillon_api.registry import template_storage as storage
+from carillon_api.registry.layout_storage import list_layouts
 from carillon_api.registry.routes import Parts, Registrar, TypeName, unknown_type
 from carillon_api.registry.template_models import (
     Preview,
@@ -95,18 +96,19 @@ async def preview_template(key: Key, body: PreviewBody, caller: Registrar, servi
         content = await _content(connection, key, body)
         tenant = await storage.tenant_profile(connection)
         recipient = await _recipient(connection, body.subscriber, key.locale)
+        layouts = await list_layouts(connection) if key.channel is Channel.EMAIL else {}
     try:
         rendered = preview(
             channel=key.channel,
             locale=key.locale,
-            content=content,
+            content=with_layouts({key.locale: content}, layouts, tenant.default_locale)[key.locale],
             event_type=key.type,
             data=body.data,
             tenant=tenant,
             recipient=recipient,
         )
     except ContentError as error:
-        raise _cannot_render(error) from error
+        raise _cannot_render(error, at="/content" if body.content is not None else "") from error
     return Preview(rendered=rendered)
 
 
@@ -145,7 +147,13 @@ def _check_content(channel: Channel, content: Mapping[str, Any], *, at: str = ""
         raise invalid([{"pointer": at + each.pointer, "detail": each.detail} for each in problems])
 
 
-def _cannot_render(error: ContentError) -> Problem:
+def _cannot_render(error: ContentError, *, at: str) -> Problem:
+    fault = [FieldError(pointer=at + error.pointer, detail=error.detail)] if error.pointer else []
     return Problem(
-        "template-error", "The template cannot be rendered.", 422, error.detail, reason=error.reason
+        "template-error",
+        "The template cannot be rendered.",
+        422,
+        error.detail,
+        errors=fault,
+        reason=error.reason,
     )

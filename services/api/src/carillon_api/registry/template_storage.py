@@ -82,7 +82,7 @@ async def delete_template(connection: Connection, key: TemplateKey) -> bool:
 async def tenant_profile(connection: Connection) -> TenantProfile:
     """Return what messages of the current tenant look like."""
     row = await connection.fetchrow(
-        """SELECT slug, name, default_locale, default_time_zone, sender_name, sender_address, reply_to
+        """SELECT slug, name, default_locale, default_time_zone, sender_name, sender_address, reply_to, brand
            FROM carillon.tenants"""
     )
     assert row is not None  # noqa: S101 - the caller's key belongs to it

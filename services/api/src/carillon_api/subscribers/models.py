@@ -82,6 +82,11 @@ class TenantDefaults(Written):
     reply_to: Email | None = None
     disabled_channels: list[Channel] = Field(default_factory=list)
     preferences: Preferences = Preferences()
+    brand: Annotated[dict[Name, str | int | float | bool], Field(max_length=50)] = Field(
+        default_factory=dict,
+        description="What templates and layouts see as `tenant.brand`, such as colours and a logo.",
+        examples=[{"color": "#0a7d5a", "logo": "https://example.org/logo.png"}],
+    )
 
 
 def check_origin(value: str) -> str:

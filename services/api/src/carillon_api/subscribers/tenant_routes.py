@@ -48,7 +48,8 @@ async def put_defaults(
         await connection.execute(
             """UPDATE carillon.tenants SET
                    default_locale = $1, default_time_zone = $2, sender_name = $3, sender_address = $4,
-                   reply_to = $5, disabled_channels = $6::text[]::carillon.channel[], preferences = $7""",
+                   reply_to = $5, disabled_channels = $6::text[]::carillon.channel[], preferences = $7,
+                   brand = $8""",
             body.locale,
             body.time_zone,
             body.sender_name,
@@ -56,6 +57,7 @@ async def put_defaults(
             body.reply_to,
             [channel.value for channel in body.disabled_channels],
             body.preferences.model_dump(mode="json", exclude_defaults=True),
+            body.brand,
         )
     return body
 
@@ -63,7 +65,7 @@ async def put_defaults(
 async def _defaults(connection: Connection) -> TenantDefaults:
     row = await connection.fetchrow(
         """SELECT default_locale AS locale, default_time_zone AS time_zone, sender_name, sender_address,
-                  reply_to, disabled_channels::text[], preferences
+                  reply_to, disabled_channels::text[], preferences, brand
            FROM carillon.tenants"""
     )
     assert row is not None  # noqa: S101 - the caller's key belongs to it
