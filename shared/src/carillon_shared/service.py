@@ -42,6 +42,7 @@ class Service:
     health_host: str = "127.0.0.1"
     health_port: int = 0
     max_connections: int = 6
+    switched_off: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: ServiceSettings, *, max_connections: int = 6) -> "Service":
@@ -52,6 +53,7 @@ class Service:
             health_host=settings.metrics_host,
             health_port=settings.metrics_port,
             max_connections=max_connections,
+            switched_off=settings.switched_off,
         )
 
     async def open(
@@ -80,7 +82,11 @@ class Service:
         while True:
             try:
                 return await open_pool(
-                    self.database_url, name=f"carillon-{name}", max_size=self.max_connections, resets=False
+                    self.database_url,
+                    name=f"carillon-{name}",
+                    max_size=self.max_connections,
+                    resets=False,
+                    switched_off=self.switched_off,
                 )
             except Exception as error:
                 if shutdown.requested or not is_transient(error):

@@ -48,6 +48,7 @@ async def open_services(
             name=_NAME,
             min_size=0,  # the database may be away: requests then get a 503, and soon no more
             max_size=settings.api_database_connections,
+            switched_off=settings.switched_off,
         )
         stack.push_async_callback(_close, pool)
         if clock is None:

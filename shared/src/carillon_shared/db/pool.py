@@ -1,7 +1,7 @@
 """Connections with every time limit set, so that a dead link or a stuck lock ends in an error."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from time import monotonic
@@ -77,9 +77,17 @@ async def _keep_session(_connection: Connection) -> None:
 
 
 async def open_pool(
-    url: str, *, name: str, min_size: int = 1, max_size: int = 10, resets: bool = True
+    url: str,
+    *,
+    name: str,
+    min_size: int = 1,
+    max_size: int = 10,
+    resets: bool = True,
+    switched_off: Sequence[str] = (),
 ) -> Pool:
     """Open a pool. `name` shows in `pg_stat_activity`. Raises ``OSError`` or ``asyncpg.PostgresError``.
+
+    The rules in its sessions skip the channels that are `switched_off`.
 
     With `resets` off, a connection that is given back keeps its settings: one round trip less each time, for
     services that set none.
@@ -107,7 +115,8 @@ async def open_pool(
             "tcp_keepalives_interval": "10",
             "tcp_keepalives_count": "6",
             "jit": "off",
-        },
+        }
+        | ({"carillon.switched_off": ",".join(switched_off)} if switched_off else {}),
     )
 
 

@@ -48,6 +48,19 @@ class ServiceSettings(CarillonSettings):
         default="INFO", description="Least level."
     )
     log_format: Literal["json", "console"] = Field(default="json", description="console is for people.")
+    email_enabled: bool = Field(default=True, description="false: skip all mail, as channel_disabled.")
+    whatsapp_enabled: bool = Field(default=True, description="false: skip all WhatsApp messages.")
+    inapp_enabled: bool = Field(default=True, description="false: write nothing into feeds.")
+
+    @property
+    def switched_off(self) -> tuple[str, ...]:
+        """The channels that are switched off for everybody."""
+        channels = {
+            "inapp": self.inapp_enabled,
+            "email": self.email_enabled,
+            "whatsapp": self.whatsapp_enabled,
+        }
+        return tuple(name for name, enabled in channels.items() if not enabled)
 
 
 def variable(field: str) -> str:

@@ -7,6 +7,12 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE channel WHEN 'inapp' THEN 'inapp' WHEN 'email' THEN 'email' WHEN 'whatsapp' THEN 'whatsapp' END
 $$;
 
+-- Channels that are switched off for everybody, by the settings of the process whose session this is.
+CREATE FUNCTION carillon.switched_off() RETURNS carillon.channel[]
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT string_to_array(nullif(current_setting('carillon.switched_off', true), ''), ',')::carillon.channel[]
+$$;
+
 -- What the subscriber (or, failing that, the tenant) chose; the most specific wins; nothing chosen means yes.
 CREATE FUNCTION carillon.wants(
     own jsonb, defaults jsonb, event_type text, category text, channel carillon.channel) RETURNS boolean

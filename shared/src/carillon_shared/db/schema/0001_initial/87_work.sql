@@ -105,7 +105,7 @@ BEGIN
                             p.quiet, coalesce(p.quiet_zone, s.time_zone, t.default_time_zone), now()) END AS until) AS q
         CROSS JOIN LATERAL (SELECT coalesce(
             carillon.skip_reason(
-                false, false, s.registered, h.channel = ANY (t.disabled_channels),
+                false, false, s.registered, h.channel = ANY (t.disabled_channels || carillon.switched_off()),
                 carillon.has_address(h.channel, coalesce(k.email, s.email), coalesce(k.phone, s.phone)),
                 coalesce(h.channel = ANY (x.suppressed), false), coalesce(y.mandatory, false),
                 carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)),
@@ -319,7 +319,8 @@ BEGIN
             SELECT v.data FROM carillon.corrections v
             WHERE h.budget_start > 0 AND v.delivery_id = h.id OFFSET 0) AS k ON true
         CROSS JOIN LATERAL (SELECT carillon.skip_reason(
-            false, false, s.registered, h.channel = ANY (t.disabled_channels), true, false, coalesce(y.mandatory, false),
+            false, false, s.registered, h.channel = ANY (t.disabled_channels || carillon.switched_off()), true, false,
+            coalesce(y.mandatory, false),
             carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
     ), written AS (
         SELECT j.*, titles[j.place] AS title, bodies[j.place] AS body, action_urls[j.place] AS action_url

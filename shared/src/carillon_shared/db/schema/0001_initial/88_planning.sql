@@ -44,7 +44,8 @@ LANGUAGE sql STABLE AS $$
            (SELECT s.number FROM carillon.subscribers s WHERE s.tenant_id = e.tenant_id AND s.id = e.actor),
            ARRAY(SELECT s.number FROM carillon.texts_of(e.audience->'exclude') AS x(id)
                  JOIN carillon.subscribers s ON s.tenant_id = e.tenant_id AND s.id = x.id),
-           coalesce(y.mandatory, false), t.preferences, t.disabled_channels, carillon.quiet_rule(y.quiet_hours, e.lane),
+           coalesce(y.mandatory, false), t.preferences, t.disabled_channels || carillon.switched_off(),
+           carillon.quiet_rule(y.quiet_hours, e.lane),
            t.default_time_zone, throttle.rule,
            ARRAY(SELECT c::carillon.channel FROM carillon.texts_of(throttle.rule->'channels') AS c),
            e.expires_at

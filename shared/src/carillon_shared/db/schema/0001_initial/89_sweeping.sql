@@ -205,7 +205,7 @@ LANGUAGE sql STABLE AS $$
            CASE WHEN e.cancelled_at IS NOT NULL THEN 'cancelled' WHEN e.expires_at <= now() THEN 'expired' END,
            coalesce(
                carillon.skip_reason(
-                   false, false, s.registered, d.channel = ANY (t.disabled_channels),
+                   false, false, s.registered, d.channel = ANY (t.disabled_channels || carillon.switched_off()),
                    carillon.has_address(d.channel, s.email, s.phone), coalesce(d.channel = ANY (x.suppressed), false),
                    coalesce(y.mandatory, false),
                    carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),

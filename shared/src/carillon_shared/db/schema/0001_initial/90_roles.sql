@@ -88,7 +88,7 @@ BEGIN
             carillon.wants(jsonb, jsonb, text, text, carillon.channel),
             carillon.channel_name(carillon.channel), carillon.has_address(carillon.channel, text, text),
             carillon.skip_reason(boolean, boolean, boolean, boolean, boolean, boolean, boolean, boolean),
-            carillon.address_digest(text), carillon.suppressions_of(integer, bigint, text, text),
+            carillon.switched_off(), carillon.address_digest(text), carillon.suppressions_of(integer, bigint, text, text),
             carillon.partition_exists_for(timestamptz) TO %I', service);
     END LOOP;
 END $$;

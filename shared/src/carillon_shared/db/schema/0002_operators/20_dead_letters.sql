@@ -33,7 +33,7 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
              WHEN e.cancelled_at IS NOT NULL THEN 'cancelled'
              WHEN e.expires_at <= now() THEN 'expired' END,
         carillon.skip_reason(
-            false, false, coalesce(s.registered, false), d.channel = ANY (t.disabled_channels),
+            false, false, coalesce(s.registered, false), d.channel = ANY (t.disabled_channels || carillon.switched_off()),
             carillon.has_address(d.channel, coalesce(overrides #>> '{address,email}', k.email, s.email),
                                  coalesce(overrides #>> '{address,phone}', k.phone, s.phone)),
             coalesce(d.channel = ANY (x.suppressed), false), coalesce(y.mandatory, false),
