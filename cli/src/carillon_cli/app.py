@@ -9,6 +9,7 @@ from carillon_cli.commands import (
     demo,
     doctor,
     events,
+    explaining,
     keys,
     migrations,
     operations,
@@ -34,6 +35,7 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("send")(sending.send)
 app.command("tail")(tailing.tail)
+app.command("explain")(explaining.explain)
 
 for _name, _group in {
     "events": events.app,

@@ -14,6 +14,7 @@ from carillon_api.deliveries.routes import router as deliveries_router
 from carillon_api.description import DESCRIPTION, TAGS, describe, operation_id
 from carillon_api.errors import add_error_handlers
 from carillon_api.events.routes import router as events_router
+from carillon_api.explanations.routes import router as explanations_router
 from carillon_api.inbox.routes import router as inbox_router
 from carillon_api.intake.hot_route import HotRoute
 from carillon_api.intake.routes import router as intake_router
@@ -45,6 +46,7 @@ from carillon_api.unsubscribing.routes import router as unsubscribing_router
 
 ROUTERS: tuple[APIRouter, ...] = (
     intake_router,
+    explanations_router,
     events_router,
     deliveries_router,
     registry_router,

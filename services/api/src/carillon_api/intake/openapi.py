@@ -103,3 +103,19 @@ POST_EVENTS: dict[str, Any] = {
     },
 }
 """Arguments of the route."""
+
+ONE_EVENT: dict[str, Any] = {
+    "operation_id": "explainUnsentEvent",
+    "summary": "Explain an event before it is sent",
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _SCHEMA, "example": EXAMPLE},
+                "application/cloudevents+json": _BODY["content"]["application/cloudevents+json"],  # type: ignore[index]  # a plain dict
+            },
+        }
+    },
+    "responses": problems(400, 413, 415),
+}
+"""Arguments of the route of the dry run."""

@@ -95,10 +95,7 @@ class Intake:
         if stored.result is Result.THROTTLED:
             return throttled(row)
         if stored.result is Result.CONFLICT:
-            detail = "An event with this source and id, and another body, is already there."
-            problem = conflict(detail, slug="event-conflict")
-            problem.members["event_id"] = str(stored.event_id)
-            return problem
+            return event_conflict(str(stored.event_id))
         return invalid([{"pointer": "", "detail": "holds something that cannot be stored"}])
 
     def _accepted(self, row: IntakeRow, stored: Stored, *, at: Circumstances) -> dict[str, Any]:
@@ -112,6 +109,14 @@ class Intake:
             "status": "scheduled" if later else "accepted",
             "duplicate": is_duplicate,
         }
+
+
+def event_conflict(event_id: str | None) -> Problem:
+    """The producer used this id before, for something else."""
+    detail = "An event with this source and id, and another body, is already there."
+    problem = conflict(detail, slug="event-conflict")
+    problem.members["event_id"] = event_id
+    return problem
 
 
 def _for_place(at: Circumstances, place: int) -> Circumstances:

@@ -70,7 +70,7 @@ class PostgresEventStore:
         connection = await self._connected()
         try:
             async with asyncio.timeout(self._flush_seconds):
-                answers = await connection.fetch(_ACCEPT, *_columns(rows))
+                answers = await connection.fetch(_ACCEPT, *columns(rows))
         except Exception as error:
             await self._settle(error)
             classified = _classified(error)
@@ -140,7 +140,8 @@ def _lacks_partition(error: asyncpg.PostgresError) -> bool:
     return error.sqlstate == _CHECK_VIOLATION and not getattr(error, "constraint_name", None)
 
 
-def _columns(rows: Sequence[IntakeRow]) -> list[list[object]]:
+def columns(rows: Sequence[IntakeRow]) -> list[list[object]]:
+    """Return rows as the arguments of `carillon.accept_events`."""
     return [
         [row.key.tenant_id for row in rows],
         [row.key.source for row in rows],
