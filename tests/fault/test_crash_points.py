@@ -45,6 +45,7 @@ def _crashes() -> list[Crash]:
         Crash("dispatcher", CrashPoint.DISPATCHER_AFTER_PLAN, hits=3),
         Crash("dispatcher", CrashPoint.DISPATCHER_AFTER_PUBLISH, hits=3),
         Crash("dispatcher", CrashPoint.DISPATCHER_MID_RANGE),
+        Crash("dispatcher", CrashPoint.OUTCOMES_AFTER_PUBLISH),
         Crash("dispatcher", CrashPoint.RESCUE_AFTER_COMMIT, hits=1, rules=tuple(_HANG_UP)),
         *(
             Crash(name, one.point, one.hits, one.rules)

@@ -15,6 +15,7 @@ class Asked:
     path: str
     headers: dict[str, str]
     body: Any
+    content: bytes = b""
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
             content = self.rfile.read(length)
             body = json.loads(content) if content else None
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status, reply = script.reply(Asked(self.command, self.path, headers, body))
+            status, reply = script.reply(Asked(self.command, self.path, headers, body, content))
             self.send_response(status)
             text = b"" if reply is None else json.dumps(reply).encode()
             self.send_header("Content-Type", "application/json")

@@ -43,6 +43,7 @@ from carillon_api.subscribers.routes import router as subscribers_router
 from carillon_api.subscribers.tenant_routes import router as tenant_router
 from carillon_api.suppressions.routes import router as suppressions_router
 from carillon_api.unsubscribing.routes import router as unsubscribing_router
+from carillon_api.webhooks.routes import router as webhooks_router
 
 ROUTERS: tuple[APIRouter, ...] = (
     intake_router,
@@ -68,6 +69,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     delivery_commands_router,
     receipts_router,
     unsubscribing_router,
+    webhooks_router,
     pages_router,
     links_router,
 )

@@ -18,6 +18,7 @@ TAGS = [
     {"name": "Events", "description": "What producers send, and what became of it."},
     {"name": "Deliveries", "description": "One event to one person over one channel."},
     {"name": "Registry", "description": "Event types and their templates."},
+    {"name": "Webhooks", "description": "Where product services are told what became of deliveries."},
     {"name": "Subscribers", "description": "The people who can be addressed, their roles and topics."},
     {"name": "Tenant", "description": "Defaults and origins of the tenant."},
     {"name": "Producer", "description": "Signals to connected clients."},

@@ -36,6 +36,10 @@ from carillon_dispatcher.sweepers.loop import Sweep, keep_sweeping
 from carillon_dispatcher.sweepers.queue_meter import QueueMeter
 from carillon_dispatcher.sweepers.schedule import sweeps
 from carillon_dispatcher.sweepers.walking import PASS_LIMIT, QueueWalk
+from carillon_dispatcher.webhooks.guard import AddressGuard, networks
+from carillon_dispatcher.webhooks.posting import WebhookClient
+from carillon_dispatcher.webhooks.sending import ENDPOINTS, WebhookSender
+from carillon_dispatcher.webhooks.store import WebhookStore
 
 _DISPATCH = BatchLimits(prefetch=600, max_batch=200)
 # A range is thousands of deliveries, so few are enough; other dispatchers take the rest meanwhile.
@@ -65,12 +69,26 @@ async def run_dispatcher(settings: DispatcherSettings, shutdown: Shutdown) -> No
         stack.push_async_callback(meter.close)
         due.append(Sweep("queue-meter", settings.dispatcher_measure_interval, meter.measure, 1))
         _start_metrics(due)
+        client = _webhook_client(settings)
+        stack.push_async_callback(client.aclose)
+        webhooks = WebhookSender(
+            WebhookStore(pool, disable_days=settings.dispatcher_webhook_disable_days),
+            client,
+            seconds=settings.dispatcher_webhook_seconds,
+            interval=settings.dispatcher_webhook_interval,
+        )
         await session.start()
         async with asyncio.TaskGroup() as tasks:
             for consumer in consumers:
                 tasks.create_task(consumer.run(shutdown))
+            tasks.create_task(webhooks.run(shutdown), name="webhooks")
             for sweep in due:
                 tasks.create_task(keep_sweeping(sweep, shutdown), name=f"sweep-{sweep.name}")
+
+
+def _webhook_client(settings: DispatcherSettings) -> WebhookClient:
+    guard = AddressGuard(networks(settings.dispatcher_webhook_allowed_networks))
+    return WebhookClient(guard, seconds=settings.dispatcher_webhook_seconds, connections=ENDPOINTS)
 
 
 def _consumers(pool: Pool, session: BrokerSession, store: PlanStore) -> list[BatchConsumer]:

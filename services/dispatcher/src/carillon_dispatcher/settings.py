@@ -1,7 +1,9 @@
 """Everything the dispatcher can be told from outside."""
 
 from carillon_shared.settings import ServiceSettings
-from pydantic import Field
+from pydantic import Field, field_validator
+
+from carillon_dispatcher.webhooks.guard import networks
 
 
 class DispatcherSettings(ServiceSettings):
@@ -18,6 +20,25 @@ class DispatcherSettings(ServiceSettings):
         default=0.7, gt=0, description="Between looks for events that are owed to the broker."
     )
     dispatcher_relay_batch: int = Field(default=1000, ge=1, le=10_000, description="Events relayed together.")
+    dispatcher_outcome_interval: float = Field(
+        default=0.5, gt=0, description="Between looks for outcomes that product services are to be told."
+    )
+    dispatcher_webhook_interval: float = Field(
+        default=0.5, gt=0, description="Between looks for webhooks that are due."
+    )
+    dispatcher_webhook_seconds: float = Field(
+        default=15.0, gt=0, le=60, description="An endpoint must answer within this time."
+    )
+    dispatcher_webhook_disable_days: float = Field(
+        default=5.0, gt=0, description="An endpoint that has failed for so many days is disabled."
+    )
+    dispatcher_webhook_keep_days: int = Field(
+        default=14, ge=1, description="Webhooks that were posted or have failed are kept for so many days."
+    )
+    dispatcher_webhook_allowed_networks: str = Field(
+        default="",
+        description="Networks that are not public and may be posted to, such as 10.0.0.0/8, 127.0.0.1.",
+    )
     dispatcher_hold_interval: float = Field(
         default=1.0, gt=0, description="Between releases of what is held."
     )
@@ -55,3 +76,9 @@ class DispatcherSettings(ServiceSettings):
         ge=1,
         description="Days in which the same source and id again is a duplicate.",
     )
+
+    @field_validator("dispatcher_webhook_allowed_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        networks(text)
+        return text

@@ -15,6 +15,7 @@ class CrashPoint(StrEnum):
     DISPATCHER_MID_RANGE = "dispatcher.mid_range"
     RESCUE_AFTER_COMMIT = "rescue.after_commit"
     OPERATION_AFTER_COMMIT = "operation.after_commit"
+    OUTCOMES_AFTER_PUBLISH = "outcomes.after_publish"
     WORKER_AFTER_LEASE = "worker.after_lease"
     WORKER_AFTER_PROVIDER_REPLY = "worker.after_provider_reply"
     WORKER_AFTER_SETTLE = "worker.after_settle"

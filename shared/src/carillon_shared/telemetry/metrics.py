@@ -122,6 +122,10 @@ DEAD_LETTERS = Counter(
 UNKNOWN_OUTCOMES = Counter(
     "carillon_unknown_outcomes_total", "Provider calls that ended without an answer.", ["channel"]
 )
+OUTCOMES = Counter(
+    "carillon_outcomes_total", "Deliveries whose state was told to product services.", ["channel", "state"]
+)
+WEBHOOKS = Counter("carillon_webhook_posts_total", "Posts to endpoints of tenants.", ["result"])
 LEASES_EXPIRED = Counter("carillon_leases_expired_total", "Deliveries whose worker vanished.", ["channel"])
 EVENT_TO_SETTLE_SECONDS = Histogram(
     "carillon_event_to_settle_seconds",
@@ -171,3 +175,4 @@ start_at_zero(BROKER_CONNECTS, purpose=PURPOSES)
 start_at_zero(PUBLISHED, result=PUBLISH_RESULTS)
 start_at_zero(FRAMES_SENT, event=FRAME_EVENTS)
 start_at_zero(RESCUED, what=RESCUES)
+start_at_zero(WEBHOOKS, result=("delivered", "failed"))

@@ -15,6 +15,12 @@ _KEYS = """
         ORDER BY accepted_at LIMIT $2))
 """
 _TICKETS = "DELETE FROM carillon.stream_tickets WHERE token_expires_at < now()"
+_WEBHOOKS = """
+    DELETE FROM carillon.webhook_messages WHERE id = ANY (ARRAY(
+        SELECT id FROM carillon.webhook_messages
+        WHERE status <> 'waiting' AND created_at < now() - make_interval(days => $1)
+        ORDER BY created_at LIMIT $2))
+"""
 _WATERMARKS = "DELETE FROM carillon.queue_watermarks WHERE updated_at < now() - interval '1 day'"
 # They belong to deliveries, and go when those are no longer kept.
 _CORRECTIONS = """
@@ -51,8 +57,9 @@ _BEFORE_ALL_SLOTS = (0, 0, "", "email")
 class Housekeeping:
     """Partitions of the days to come; event keys, slots, tickets and marks that nobody needs any more."""
 
-    def __init__(self, pool: Pool, *, duplicate_days: int, batch: int) -> None:
+    def __init__(self, pool: Pool, *, duplicate_days: int, batch: int, webhook_days: int = 14) -> None:
         self._pool = pool
+        self._webhook_days = webhook_days
         self._duplicate_days = duplicate_days
         self._batch = batch
         self._slots_from: tuple[int, int, str, str] = _BEFORE_ALL_SLOTS
@@ -82,3 +89,9 @@ class Housekeeping:
         looked = last["looked"] if last else 0
         self._slots_from = tuple(last)[:4] if last and looked == self._batch else _BEFORE_ALL_SLOTS
         return int(looked)
+
+    async def clear_webhooks(self) -> int:
+        """Delete webhooks that were posted or have failed long ago; return how many went."""
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            tag = await connection.execute(_WEBHOOKS, self._webhook_days, self._batch)
+        return int(tag.split()[-1])

@@ -21,6 +21,7 @@ from carillon_dispatcher.sweepers.moved import BATCH as MOVED_BATCH
 from carillon_dispatcher.sweepers.moved import MovedDeadLetters
 from carillon_dispatcher.sweepers.open_events import OpenEvents
 from carillon_dispatcher.sweepers.operations import Operations
+from carillon_dispatcher.sweepers.outcomes import OutcomeRelay
 from carillon_dispatcher.sweepers.ranges import StalledRanges
 from carillon_dispatcher.sweepers.receipts import PendingReceipts
 from carillon_dispatcher.sweepers.reconciling import Reconciliations
@@ -31,6 +32,7 @@ _EVENT_PAGE = 1000
 _LOST_PAGE = 200
 _LEASES = 100  # each of up to a few hundred deliveries
 _KEYS = 5000
+_OUTCOMES = 500  # rows; each is of one statement, so of up to some hundred deliveries
 
 
 def sweeps(
@@ -42,6 +44,7 @@ def sweeps(
 ) -> list[Sweep]:
     """Return every sweep of a dispatcher."""
     relay = Relay(pool, publisher, batch=settings.dispatcher_relay_batch)
+    outcomes = OutcomeRelay(pool, publisher, batch=_OUTCOMES)
     holds = DueHolds(pool, publisher, batch=_BATCH)
     dead_queues = DeadQueues(queues, interval=settings.dispatcher_dead_queue_interval, clock=SystemClock())
     reconciliations = Reconciliations(queues, pool, publisher)
@@ -50,6 +53,7 @@ def sweeps(
     completion = Completion(pool, store, OpenEvents(page=_EVENT_PAGE))
     return [
         Sweep("relay", settings.dispatcher_relay_interval, relay.relay, settings.dispatcher_relay_batch),
+        Sweep("outcomes", settings.dispatcher_outcome_interval, outcomes.relay, _OUTCOMES),
         Sweep("holds", settings.dispatcher_hold_interval, holds.release, _BATCH),
         Sweep("completion", settings.dispatcher_completion_interval, completion.sweep, _EVENT_PAGE),
         Sweep("cancellations", settings.dispatcher_operation_interval, Cancellations(pool).sweep, 1),
@@ -91,10 +95,16 @@ def _rescues(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher
 
 
 def _housekeeping(settings: DispatcherSettings, pool: Pool) -> list[Sweep]:
-    house = Housekeeping(pool, duplicate_days=settings.dispatcher_duplicate_days, batch=_KEYS)
+    house = Housekeeping(
+        pool,
+        duplicate_days=settings.dispatcher_duplicate_days,
+        webhook_days=settings.dispatcher_webhook_keep_days,
+        batch=_KEYS,
+    )
     interval = settings.dispatcher_housekeeping_interval
     return [
         Sweep("partitions", interval, house.make_partitions, 1),
         Sweep("outdated", interval, house.clear_away, _KEYS),
+        Sweep("outdated-webhooks", interval, house.clear_webhooks, _KEYS),
         Sweep("outdated-slots", interval, house.clear_slots, _KEYS),
     ]

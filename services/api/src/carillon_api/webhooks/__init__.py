@@ -1,0 +1,1 @@
+"""Where a tenant's product services are told what became of deliveries."""

@@ -1,0 +1,1 @@
+"""Posts outcomes to the addresses that tenants gave (Standard Webhooks)."""
