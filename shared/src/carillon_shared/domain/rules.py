@@ -66,6 +66,7 @@ RULE_OF_REASON: Final[Mapping[Reason, Rule | None]] = {
     Reason.DUPLICATE: Rule.CONDITION,
     Reason.ALREADY_READ: Rule.CONDITION,
     Reason.CONDITION_NOT_MET: Rule.CONDITION,
+    Reason.QUIET_HOURS: Rule.QUIET_HOURS,
     Reason.THROTTLED: Rule.LIMIT,
     Reason.FREQUENCY_CAP: Rule.LIMIT,
     # What ended a delivery that the rules had let through.

@@ -32,6 +32,7 @@ _REASONS: Final = {
     Reason.DUPLICATE: "was told already",
     Reason.ALREADY_READ: "has read it in the feed",
     Reason.CONDITION_NOT_MET: "the type's condition for this channel was not met",
+    Reason.QUIET_HOURS: "it was their quiet hours, and the type does not wait for their end",
     Reason.THROTTLED: "the type's limit for one person is used up",
     Reason.FREQUENCY_CAP: "the limit for one person across types is used up",
     Reason.EXPIRED: "it was too late to be of use",

@@ -5,7 +5,7 @@ from alembic import op
 from carillon_shared.db.schema import run_scripts
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
