@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -13,16 +14,24 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from carillon_email_worker.message import OutgoingMail
 from carillon_email_worker.mime import mail_bytes, named_address_header, text_header
 from carillon_email_worker.providers.connections import SmtpServerAddress
+from carillon_email_worker.providers.resend import ResendAccount, ResendProvider
 from carillon_email_worker.providers.sandbox import SandboxMailProvider
 from carillon_email_worker.providers.smtp import SmtpProvider
 from carillon_shared.delivery.provider import Provider
 from carillon_shared.domain.outcomes import Outcome, Rejected, Retry, Sent, Undeliverable, Unknown
-from support.mock_process import mock_process
+from support.mock_process import MockProcess, mock_process
 from support.scripted_smtp import CLOSE, HANG, ScriptedServer, scripted_smtp
 from support.throw_away_tls import client_context, server_context
 from support.waiting import eventually
 
 PATIENCE = 1.0  # seconds an attempt may take where the server never answers
+RESEND_KEY = "mock-resend-key"
+# The same refusal in the words of each; the sandbox plays an SMTP server.
+RESEND_CODES = {
+    "smtp_550": "resend_validation_error",
+    "smtp_450": "resend_rate_limit_exceeded",
+    "smtp_451": "resend_internal_server_error",
+}
 
 
 def mail(recipient: str = "ada@example.org", *, utf8: bool = False) -> OutgoingMail:
@@ -31,22 +40,36 @@ def mail(recipient: str = "ada@example.org", *, utf8: bool = False) -> OutgoingM
         text_header("Subject", "Сайн байна"),
     ]
     content = mail_bytes(headers, text=".a line with a dot\n", html="<p>Сайн байна</p>")
-    return OutgoingMail("reference", "hello@acme.example", recipient, content, utf8)
+    return OutgoingMail(str(uuid4()), "hello@acme.example", recipient, content, utf8)
 
 
 @pytest.fixture(scope="module")
-async def mock_port() -> AsyncIterator[int]:
+async def mock() -> AsyncIterator[MockProcess]:
     async with mock_process(slow_seconds=0.05, bounce_seconds=0.05) as process:
-        yield process.smtp_port
+        yield process
 
 
-@pytest.fixture(params=["smtp", "sandbox"])
-async def provider(request: pytest.FixtureRequest, mock_port: int) -> AsyncIterator[Provider[OutgoingMail]]:
+@pytest.fixture
+def mock_port(mock: MockProcess) -> int:
+    return mock.smtp_port
+
+
+@pytest.fixture(params=["smtp", "resend", "sandbox"])
+async def provider(
+    request: pytest.FixtureRequest, mock: MockProcess
+) -> AsyncIterator[Provider[OutgoingMail]]:
     made: Provider[OutgoingMail] = SandboxMailProvider()
     if request.param == "smtp":
-        made = SmtpProvider(SmtpServerAddress("127.0.0.1", mock_port), attempt_seconds=_seconds(request))
+        server = SmtpServerAddress("127.0.0.1", mock.smtp_port)
+        made = SmtpProvider(server, attempt_seconds=_seconds(request))
+    if request.param == "resend":
+        made = resend(mock, attempt_seconds=_seconds(request))
     yield made
     await made.aclose()
+
+
+def resend(mock: MockProcess, key: str = RESEND_KEY, *, attempt_seconds: float = 20.0) -> ResendProvider:
+    return ResendProvider(ResendAccount(mock.url, key), attempt_seconds=attempt_seconds)
 
 
 def _seconds(request: pytest.FixtureRequest) -> float:
@@ -54,7 +77,11 @@ def _seconds(request: pytest.FixtureRequest) -> float:
     return PATIENCE if "no_answer" in request.node.name else 20.0
 
 
-# --- the suite that the real provider and the fake both pass
+def code_of(provider: Provider[OutgoingMail], code: str) -> str:
+    return RESEND_CODES[code] if provider.name == "resend" else code
+
+
+# --- the suite that the real providers and the fake pass
 
 
 @pytest.mark.parametrize("name", ["ada", "bounce", "slow", "duplicate", "bounce+17"])
@@ -67,19 +94,19 @@ async def test_what_is_accepted_is_sent(provider: Provider[OutgoingMail], name: 
 async def test_no_such_mailbox_is_undeliverable(provider: Provider[OutgoingMail]) -> None:
     outcome = await provider.send(mail("reject@example.org"))
     assert isinstance(outcome, Undeliverable)
-    assert outcome.code == "smtp_550"
+    assert outcome.code == code_of(provider, "smtp_550")
 
 
 @pytest.mark.parametrize(("name", "code"), [("429", "smtp_450"), ("500", "smtp_451")])
 async def test_passing_refusals_are_retried(provider: Provider[OutgoingMail], name: str, code: str) -> None:
     outcome = await provider.send(mail(f"{name}@example.org"))
     assert isinstance(outcome, Retry)
-    assert outcome.code == code
+    assert outcome.code == code_of(provider, code)
 
 
 async def test_the_third_try_succeeds(provider: Provider[OutgoingMail]) -> None:
-    message = mail(f"retry+{provider.name}@example.org")
-    kinds = [type(await provider.send(message)) for _ in range(6)]
+    recipient = f"retry+{provider.name}@example.org"
+    kinds = [type(await provider.send(mail(recipient))) for _ in range(6)]
     assert kinds == [Retry, Retry, Sent, Retry, Retry, Sent]
 
 

@@ -243,7 +243,7 @@ async def test_clearing_forgets_messages(mocks: MockProcess) -> None:
     await mocks.send_mail("bat@x.example")
     assert (await mocks.http.delete("/api/messages")).json() == {"mail": 1, "whatsapp": 0}
     assert await mocks.get("/api/mail/count") == {"count": 0, "accepted": 0}
-    assert (await mocks.state())["accepted"] == {"smtp": 0, "whatsapp": 0}
+    assert (await mocks.state())["accepted"] == {"smtp": 0, "whatsapp": 0, "resend": 0, "twilio": 0}
 
 
 async def test_the_page_and_its_files_are_served(mocks: MockProcess) -> None:

@@ -52,7 +52,7 @@ async def test_a_fault_that_answers_nothing(fault: Fault, accepted: int) -> None
     assert await play.waits()
     assert play.accepted == accepted
     await play.end()
-    assert play.calls.held_counts() == {"smtp": 0, "whatsapp": 0}
+    assert play.calls.held_counts() == {"smtp": 0, "whatsapp": 0, "resend": 0, "twilio": 0}
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -60,7 +60,7 @@ async def test_a_held_call_goes_on_when_released(*, keep: bool) -> None:
     play = Play(Decision(Fault.HOLD, keep=keep))
     assert await play.waits()
     assert play.accepted == (1 if keep else 0)
-    assert play.calls.held_counts() == {"smtp": 1, "whatsapp": 0}
+    assert play.calls.held_counts() == {"smtp": 1, "whatsapp": 0, "resend": 0, "twilio": 0}
     assert play.calls.release(channel=Channel.WHATSAPP) == 0
     assert play.calls.release(match="b@*") == 0
     assert play.calls.release(match="a@*") == 1
@@ -70,7 +70,7 @@ async def test_a_held_call_goes_on_when_released(*, keep: bool) -> None:
 
 def fail_during_a_call(calls: OpenCalls) -> None:
     with calls.call(Channel.SMTP):
-        assert calls.counts() == {"smtp": 1, "whatsapp": 0}
+        assert calls.counts() == {"smtp": 1, "whatsapp": 0, "resend": 0, "twilio": 0}
         raise RuntimeError("the handler failed")
 
 
@@ -78,4 +78,4 @@ def test_a_call_that_fails_is_open_no_more() -> None:
     calls = OpenCalls()
     with pytest.raises(RuntimeError, match="the handler failed"):
         fail_during_a_call(calls)
-    assert calls.counts() == {"smtp": 0, "whatsapp": 0}
+    assert calls.counts() == {"smtp": 0, "whatsapp": 0, "resend": 0, "twilio": 0}

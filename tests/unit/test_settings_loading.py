@@ -89,6 +89,25 @@ def test_the_cloud_api_needs_an_account_and_the_sandbox_none(
     assert load_settings(WhatsappSettings).whatsapp_provider == "sandbox"
 
 
+def test_second_providers_need_their_account(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("CARILLON_WHATSAPP_PROVIDER", "twilio")
+    assert sentences(WhatsappSettings, capsys) == [
+        "CARILLON_WHATSAPP_TWILIO_ACCOUNT_SID is not set, and Twilio is chosen."
+    ]
+    environment.setenv("CARILLON_WHATSAPP_TWILIO_ACCOUNT_SID", "AC1")
+    environment.setenv("CARILLON_WHATSAPP_TWILIO_AUTH_TOKEN", "token")
+    environment.setenv("CARILLON_WHATSAPP_TWILIO_SENDER", "+12025550100")
+    environment.setenv("CARILLON_WHATSAPP_TWILIO_CONTENTS", '{"solved/mn": "HX1"}')
+    assert load_settings(WhatsappSettings).whatsapp_twilio_contents == {"solved/mn": "HX1"}
+    environment.setenv("CARILLON_EMAIL_FALLBACK_PROVIDER", "resend")
+    (sentence,) = sentences(EmailSettings, capsys)
+    assert sentence.startswith("CARILLON_EMAIL_RESEND_API_KEY is not set")
+    environment.setenv("CARILLON_EMAIL_RESEND_API_KEY", "key")
+    assert load_settings(EmailSettings).email_provider == "smtp"
+
+
 @pytest.mark.parametrize("url", ["ftp://x", "graph.facebook.com", "https://x/path", "http://a b"])
 def test_an_api_url_that_is_none_is_a_problem(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str

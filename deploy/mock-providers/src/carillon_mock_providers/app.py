@@ -11,8 +11,10 @@ from carillon_mock_providers.http_server import HttpConnections, HttpServer
 from carillon_mock_providers.pages import add_pages
 from carillon_mock_providers.providers import Providers, build_providers
 from carillon_mock_providers.read_api import read_router
+from carillon_mock_providers.resend_api import resend_router
 from carillon_mock_providers.settings import MockSettings
 from carillon_mock_providers.smtp_server import SmtpServer
+from carillon_mock_providers.twilio_api import twilio_router
 from carillon_mock_providers.whatsapp_api import whatsapp_router
 
 
@@ -26,11 +28,13 @@ class RunningMocks:
 
 
 def build_app(providers: Providers, connections: HttpConnections) -> FastAPI:
-    """The HTTP application: WhatsApp API, JSON API, control API and page."""
+    """The HTTP application: the APIs of providers, JSON API, control API and page."""
     app = FastAPI(title="Carillon mock providers", docs_url=None, redoc_url=None)
     app.include_router(read_router(providers))
     app.include_router(control_router(providers))
     app.include_router(whatsapp_router(providers, connections))
+    app.include_router(resend_router(providers, connections))
+    app.include_router(twilio_router(providers, connections))
     add_pages(app)
     return app
 

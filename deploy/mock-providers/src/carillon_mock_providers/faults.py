@@ -17,10 +17,12 @@ _TWIN_DIGITS = 7
 
 
 class Channel(StrEnum):
-    """The two providers played."""
+    """The providers played."""
 
     SMTP = "smtp"
     WHATSAPP = "whatsapp"
+    RESEND = "resend"
+    TWILIO = "twilio"
 
 
 class Fault(StrEnum):
@@ -93,7 +95,7 @@ class FaultRule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fault: Fault
-    channel: Channel | None = Field(None, description="None is both.")
+    channel: Channel | None = Field(None, description="None is every one.")
     match: str = Field("*", description="Glob over the mail address or the digits of the phone.")
     rate: float = Field(1.0, ge=0, le=1, description="Share of the matching calls that go wrong.")
     times: int | None = Field(None, ge=1, description="Only the first N; None is without end.")
@@ -184,7 +186,7 @@ class FaultPlan:
 
 def simulated_fault(channel: Channel, person: str) -> Fault | None:
     """The fault of a simulator recipient; ``bounce+17@any.domain`` is one too."""
-    if channel is Channel.WHATSAPP:
+    if channel in {Channel.WHATSAPP, Channel.TWILIO}:
         return _BY_PHONE_SUFFIX.get(person[-_TWIN_DIGITS:])
     return _BY_LOCAL_PART.get(person.partition("@")[0].partition("+")[0])
 

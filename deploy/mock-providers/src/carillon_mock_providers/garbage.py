@@ -31,5 +31,6 @@ def smtp_answer(garbage: Garbage) -> bytes:
 
 
 def _answer(body: bytes, media_type: str, *, length: int) -> bytes:
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n"
-    return head.encode() + body
+    # The server ends the connection: a client that kept it would fail with its next request.
+    fields = f"Content-Type: {media_type}\r\nContent-Length: {length}\r\nConnection: close"
+    return f"HTTP/1.1 200 OK\r\n{fields}\r\n\r\n".encode() + body

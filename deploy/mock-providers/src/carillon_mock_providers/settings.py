@@ -26,6 +26,13 @@ class MockSettings(BaseSettings):
     whatsapp_token: SecretStr = Field(
         SecretStr("mock-whatsapp-token"), description="Bearer token the WhatsApp API asks for."
     )
+    resend_api_key: SecretStr = Field(
+        SecretStr("mock-resend-key"), description="API key that Resend's interface asks for."
+    )
+    twilio_auth_token: SecretStr = Field(
+        SecretStr("mock-twilio-token"),
+        description="Auth token that Twilio's interface asks for.",
+    )
     whatsapp_phone_number_id: str = Field("", description="The one sending number known; empty accepts any.")
     whatsapp_display_number: str = Field("97675550100", description="Sending number shown in webhooks.")
     whatsapp_app_secret: SecretStr = Field(

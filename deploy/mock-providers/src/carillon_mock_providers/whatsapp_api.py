@@ -1,11 +1,9 @@
 """The WhatsApp Cloud API: sending messages, with its answers, errors and faults."""
 
-import asyncio
 import base64
 import hmac
 import re
 import secrets
-from collections.abc import Coroutine
 
 import orjson
 from fastapi import APIRouter, Request
@@ -13,6 +11,7 @@ from fastapi import APIRouter, Request
 from carillon_mock_providers.attempts import Attempt, Outcome
 from carillon_mock_providers.faults import Channel, Decision, Fault
 from carillon_mock_providers.garbage import http_answer
+from carillon_mock_providers.http_calls import unless_gone
 from carillon_mock_providers.http_server import HttpConnections
 from carillon_mock_providers.json_reply import JsonReply
 from carillon_mock_providers.open_calls import Ending
@@ -94,7 +93,7 @@ class MessagesEndpoint:
         if decision is None:
             call.accept()
             return call.reply()
-        ending = await _unless_gone(request, call.run(decision))
+        ending = await unless_gone(request, call.run(decision))
         if ending is Ending.REFUSE:
             error = CloudApiError(decision.code or _FAULT_CODES[decision.fault])
             return self._refuse(attempt, error, retry_after=decision.retry_after)
@@ -178,24 +177,6 @@ def new_wamid(wa_id: str) -> str:
     """A message id in the form of the real ones: base64 over the number and random bytes."""
     head = b"\x1d\x02" + len(wa_id).to_bytes(1, "big") + wa_id.encode()
     return "wamid." + base64.b64encode(head + b"\x15\x02\x00\x11\x18" + secrets.token_bytes(12)).decode()
-
-
-async def _unless_gone(request: Request, work: Coroutine[None, None, Ending]) -> Ending | None:
-    """The work's result, or None when the client went first; the work is cancelled then."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_until_gone(request))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        gone.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
-
-
-async def _until_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _claimed_recipient(source: bytes) -> str:

@@ -1,6 +1,7 @@
 """Wires the e-mail worker together."""
 
 from carillon_shared.clock import SystemClock
+from carillon_shared.delivery.provider import Provider
 from carillon_shared.delivery.worker import ChannelWorker, run_worker
 from carillon_shared.domain.channels import Channel
 from carillon_shared.lifecycle import Shutdown
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 
 from carillon_email_worker.message import MailComposer, OutgoingMail, Sender
 from carillon_email_worker.providers.connections import SmtpServerAddress
+from carillon_email_worker.providers.resend import ResendAccount, ResendProvider
 from carillon_email_worker.providers.sandbox import SandboxMailProvider
 from carillon_email_worker.providers.smtp import SmtpProvider
 from carillon_email_worker.settings import EmailSettings
@@ -48,9 +50,11 @@ def _unsubscribe_links(settings: EmailSettings) -> UnsubscribeLinks | None:
     return UnsubscribeLinks(settings.public_url, settings.unsubscribe_secret.get_secret_value().encode())
 
 
-def _provider(settings: EmailSettings) -> SmtpProvider | SandboxMailProvider:
+def _provider(settings: EmailSettings) -> Provider[OutgoingMail]:
     if settings.email_provider == "sandbox":
         return SandboxMailProvider()
+    if settings.email_provider == "resend":
+        return _resend(settings, name="resend")
     server = SmtpServerAddress(
         host=settings.email_smtp_host,
         port=settings.email_smtp_port,
@@ -61,8 +65,12 @@ def _provider(settings: EmailSettings) -> SmtpProvider | SandboxMailProvider:
     return _smtp(settings, server)
 
 
-def _fallback(settings: EmailSettings) -> SmtpProvider | None:
-    if settings.email_provider == "sandbox" or settings.email_fallback_smtp_host is None:
+def _fallback(settings: EmailSettings) -> Provider[OutgoingMail] | None:
+    if settings.email_provider == "sandbox":
+        return None
+    if settings.email_fallback_provider == "resend":
+        return _resend(settings, name="resend_fallback")
+    if settings.email_fallback_smtp_host is None:
         return None
     server = SmtpServerAddress(
         host=settings.email_fallback_smtp_host,
@@ -77,6 +85,17 @@ def _fallback(settings: EmailSettings) -> SmtpProvider | None:
 def _smtp(settings: EmailSettings, server: SmtpServerAddress, *, name: str = "smtp") -> SmtpProvider:
     return SmtpProvider(
         server,
+        connections=settings.email_smtp_connections,
+        attempt_seconds=settings.email_attempt_timeout,
+        name=name,
+    )
+
+
+def _resend(settings: EmailSettings, *, name: str) -> ResendProvider:
+    if settings.email_resend_api_key is None:
+        raise ValueError("the settings let Resend be chosen without a key")
+    return ResendProvider(
+        ResendAccount(settings.email_resend_url, settings.email_resend_api_key.get_secret_value()),
         connections=settings.email_smtp_connections,
         attempt_seconds=settings.email_attempt_timeout,
         name=name,

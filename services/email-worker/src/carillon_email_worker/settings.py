@@ -13,9 +13,13 @@ class EmailSettings(ServiceSettings):
     """Settings of the e-mail worker."""
 
     metrics_port: int = Field(default=9466, ge=0, le=65535, description="Health and metrics; 0: any free.")
-    email_provider: Literal["smtp", "sandbox"] = Field(
-        default="smtp", description="smtp sends; sandbox only logs."
+    email_provider: Literal["smtp", "resend", "sandbox"] = Field(
+        default="smtp", description="smtp and resend send; sandbox only logs."
     )
+    email_resend_url: str = Field(
+        default="https://api.resend.com", pattern=r"^https?://[^\s/]+/?$", description="Resend's interface."
+    )
+    email_resend_api_key: SecretStr | None = Field(default=None, description="A key that may send.")
     email_smtp_host: str = Field(default="127.0.0.1", min_length=1, description="The SMTP server.")
     email_smtp_port: int = Field(default=1025, ge=1, le=65535, description="Its port.")
     email_smtp_username: str | None = Field(default=None, description="None: no authentication.")
@@ -28,6 +32,9 @@ class EmailSettings(ServiceSettings):
     email_attempt_timeout: float = Field(default=30, gt=0, le=600, description="Seconds for one attempt.")
     email_rate_per_second: float = Field(
         default=0, ge=0, description="Most mails a second, of each worker process and server; 0: no limit."
+    )
+    email_fallback_provider: Literal["smtp", "resend"] = Field(
+        default="smtp", description="What stands in while the first takes nothing; smtp: where a host is set."
     )
     email_fallback_smtp_host: str | None = Field(
         default=None, min_length=1, description="A second SMTP server, while the first takes nothing."
@@ -78,6 +85,17 @@ class EmailSettings(ServiceSettings):
             user, password = f"{server}_username", f"{server}_password"
             if (getattr(self, user) is None) != (getattr(self, password) is None):
                 raise ValueError(f"{variable(user)} and {variable(password)} go together.")
+        return self
+
+    @model_validator(mode="after")
+    def _resend_can_send(self) -> Self:
+        if self.email_resend_api_key is not None:
+            return self
+        for name in ("email_provider", "email_fallback_provider"):
+            if getattr(self, name) == "resend":
+                raise ValueError(
+                    f"{variable('email_resend_api_key')} is not set, and {variable(name)} is resend."
+                )
         return self
 
     @model_validator(mode="after")

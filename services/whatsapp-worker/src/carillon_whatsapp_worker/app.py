@@ -1,7 +1,7 @@
 """Wires the WhatsApp worker together."""
 
 from carillon_shared.clock import SystemClock
-from carillon_shared.delivery.provider import Composer
+from carillon_shared.delivery.provider import Composer, Provider
 from carillon_shared.delivery.worker import ChannelWorker, run_worker
 from carillon_shared.domain.channels import Channel
 from carillon_shared.lifecycle import Shutdown
@@ -10,6 +10,7 @@ from carillon_shared.service import Service
 from carillon_whatsapp_worker.message import OutgoingWhatsapp, WhatsappComposer, compose_whatsapp
 from carillon_whatsapp_worker.providers.cloud_api import CloudApiAccount, CloudApiProvider
 from carillon_whatsapp_worker.providers.sandbox import SandboxWhatsappProvider
+from carillon_whatsapp_worker.providers.twilio import TwilioAccount, TwilioProvider
 from carillon_whatsapp_worker.settings import WhatsappSettings
 
 # The provider gives up first and knows how far it got; the engine's own limit is for a provider that hangs.
@@ -34,9 +35,11 @@ def _composer(settings: WhatsappSettings) -> Composer[OutgoingWhatsapp]:
     return compose_whatsapp if settings.whatsapp_free_text == "always" else WhatsappComposer(SystemClock())
 
 
-def _provider(settings: WhatsappSettings) -> CloudApiProvider | SandboxWhatsappProvider:
+def _provider(settings: WhatsappSettings) -> Provider[OutgoingWhatsapp]:
     if settings.whatsapp_provider == "sandbox":
         return SandboxWhatsappProvider()
+    if settings.whatsapp_provider == "twilio":
+        return _twilio(settings, name="twilio")
     token, number = settings.whatsapp_access_token, settings.whatsapp_phone_number_id
     if token is None or number is None:
         raise ValueError("the settings let the Cloud API be chosen without an account")
@@ -49,7 +52,9 @@ def _provider(settings: WhatsappSettings) -> CloudApiProvider | SandboxWhatsappP
     return _cloud_api(settings, account)
 
 
-def _fallback(settings: WhatsappSettings) -> CloudApiProvider | None:
+def _fallback(settings: WhatsappSettings) -> Provider[OutgoingWhatsapp] | None:
+    if settings.whatsapp_provider != "sandbox" and settings.whatsapp_fallback_provider == "twilio":
+        return _twilio(settings, name="twilio_fallback")
     token, number = settings.whatsapp_fallback_access_token, settings.whatsapp_fallback_phone_number_id
     if settings.whatsapp_provider == "sandbox" or token is None or number is None:
         return None
@@ -60,6 +65,25 @@ def _fallback(settings: WhatsappSettings) -> CloudApiProvider | None:
         access_token=token.get_secret_value(),
     )
     return _cloud_api(settings, account, name="cloud_api_fallback")
+
+
+def _twilio(settings: WhatsappSettings, *, name: str) -> TwilioProvider:
+    sid, token = settings.whatsapp_twilio_account_sid, settings.whatsapp_twilio_auth_token
+    if sid is None or token is None or settings.whatsapp_twilio_sender is None:
+        raise ValueError("the settings let Twilio be chosen without an account")
+    account = TwilioAccount(
+        url=settings.whatsapp_twilio_url,
+        account_sid=sid,
+        sender=settings.whatsapp_twilio_sender,
+        auth_token=token.get_secret_value(),
+        contents=settings.whatsapp_twilio_contents,
+    )
+    return TwilioProvider(
+        account,
+        connections=settings.whatsapp_connections,
+        attempt_seconds=settings.whatsapp_attempt_timeout,
+        name=name,
+    )
 
 
 def _cloud_api(
