@@ -122,7 +122,7 @@ async def test_those_who_do_not_read_are_left_and_cost_nothing(platform: Platfor
             await stream.__aenter__()
         assert await _open_streams(platform) == 11
         reading = asyncio.create_task(_numbers(good, 300))
-        body = {"title": "Large", "body": "x" * 30_000}
+        body = {"title": "Large", "body": "語" * 9_900}  # three bytes each, and as many as a body may have
         for _ in range(300):
             await poster.send(
                 type="message", data=body, audience={"users": [reader, idle]}, channels=["inapp"]
