@@ -7,6 +7,8 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from carillon_shared.topology.carillon import dispatch_queue
 CONNECTIONS = 64
 _WARM_UP_SECONDS = 1
 _START_SECONDS = 60.0
+_PURGE_SECONDS = 0.02
 _SCRIPT = Path(__file__).parent / "floors" / "post_events.lua"
 _ADD_KEY = """
     INSERT INTO carillon.api_keys (id, tenant_id, secret_hash, scopes) VALUES ($1, $2, $3, '{events:write}')
@@ -67,13 +70,12 @@ class Intakes:
         await self._workload.clear()
         port = self._servers.ports.pick()
         program = Program(name, [sys.executable, "-m", module], self._environment(port))
-        async with running(program, self._servers.logs) as started:
+        async with running(program, self._servers.logs) as started, self._emptied():
             url = f"http://127.0.0.1:{port}/readyz"
             await until(lambda: answers(url), started, seconds=_START_SECONDS, every=0.1)
             warm = await self._load(port, _WARM_UP_SECONDS)
             run, counted = await self._measured(started, port, number)
         await self._check(name, warm, counted)
-        await self._purge()
         return run
 
     async def _measured(self, started: Started, port: int, number: int) -> tuple[Run, _Answers]:
@@ -119,13 +121,27 @@ class Intakes:
         await self._workload.pool.execute(_ADD_KEY, key.id, self._workload.tenant_id, secret_hash)
         self._key = str(key)
 
-    async def _purge(self) -> None:
-        """Nobody plans these events."""
+    @asynccontextmanager
+    async def _emptied(self) -> AsyncIterator[None]:
+        """Throw away what is published: nobody plans these events, and into a full lane no more would go."""
         async with (
             await aio_pika.connect(self._servers.rabbitmq.amqp_url) as connection,
             connection.channel() as channel,
         ):
-            await (await channel.get_queue(dispatch_queue(Lane.NORMAL))).purge()
+            queue = await channel.get_queue(dispatch_queue(Lane.NORMAL))
+
+            async def keep_empty() -> None:
+                while True:
+                    await queue.purge()
+                    await asyncio.sleep(_PURGE_SECONDS)
+
+            purging = asyncio.create_task(keep_empty())
+            try:
+                yield
+            finally:
+                purging.cancel()
+                await asyncio.wait([purging])
+                await queue.purge()
 
     def _environment(self, port: int) -> dict[str, str]:
         return {

@@ -59,7 +59,7 @@ async def _many_events(platform: Platform, tenant: Tenant, events: int) -> None:
     ("flood", "size"),
     [
         pytest.param(_broadcast, 5_000, id="a broadcast"),
-        pytest.param(_many_events, 2_000, id="many events"),
+        pytest.param(_many_events, 8_000, id="many events"),
         pytest.param(_broadcast, 20_000, id="a large broadcast"),
     ],
 )

@@ -7,7 +7,9 @@ import asyncpg
 import pytest
 from carillon_dispatcher.fanout import FanoutHandler
 from carillon_dispatcher.handler import DispatchHandler
+from carillon_dispatcher.planning.fair_work import FairWork
 from carillon_dispatcher.planning.rows import Verdict
+from carillon_dispatcher.planning.shares import Shares
 from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.sweepers.expiry import Expiry
 from carillon_shared.consumer import Ack, DeadLetter
@@ -16,6 +18,7 @@ from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
 from support.migrated import MigratedDatabase
 from support.planning import Planning, RecordingPublisher, accepted, planning_in, received
+from support.rooms import FixedGauge
 
 _ALL = (Channel.INAPP, Channel.EMAIL, Channel.WHATSAPP)
 _BROKEN = {"users": {"no": "list"}}
@@ -34,12 +37,17 @@ def publisher() -> RecordingPublisher:
 
 @pytest.fixture
 def handler(planning: Planning, publisher: RecordingPublisher) -> DispatchHandler:
-    return DispatchHandler(planning.store, publisher)
+    return _dispatching(planning.store, publisher)
 
 
 @pytest.fixture
 def fanout(planning: Planning, publisher: RecordingPublisher) -> FanoutHandler:
-    return FanoutHandler(planning.store, publisher, Expiry(planning.dispatcher, batch=10))
+    work = FairWork(publisher, planning.store, Shares(lambda _: FixedGauge()))
+    return FanoutHandler(planning.store, publisher, work, Expiry(planning.dispatcher, batch=10))
+
+
+def _dispatching(store: PlanStore, publisher: RecordingPublisher) -> DispatchHandler:
+    return DispatchHandler(store, publisher, FairWork(publisher, store, Shares(lambda _: FixedGauge())))
 
 
 def _ranges(publisher: RecordingPublisher) -> list[RangePlanned]:
@@ -122,7 +130,7 @@ async def test_a_passing_failure_leaves_the_events_to_the_relay(
     planning: Planning, publisher: RecordingPublisher
 ) -> None:
     events = [await planning.add_event({"users": ["u-1"]}) for _ in range(2)]
-    handler = DispatchHandler(_Deadlocked(planning.dispatcher, range_size=5), publisher)
+    handler = _dispatching(_Deadlocked(planning.dispatcher, range_size=5), publisher)
     assert await handler(received(*map(accepted, events))) == [Ack(), Ack()]
     assert await handler(received(*map(accepted, events))) == [Ack(), Ack()]
     row = await planning.event(events[0])
@@ -175,6 +183,29 @@ async def test_a_large_event_goes_through_ranges(
     assert sorted(ids) == [row["id"] for row in await planning.rows(event)]
 
 
+async def test_few_ranges_of_an_event_are_on_their_way_and_each_brings_the_next(
+    planning: Planning, publisher: RecordingPublisher
+) -> None:
+    store = PlanStore(planning.dispatcher, range_size=2)
+    handler = _dispatching(store, publisher)
+    work = FairWork(publisher, store, Shares(lambda _: FixedGauge()))
+    fanout = FanoutHandler(store, publisher, work, Expiry(planning.dispatcher, batch=10))
+    event = await planning.add_event({"everyone": True})
+    await handler(received(accepted(event)))
+    await handler(received(accepted(event)))
+    assert [message.n for message in _ranges(publisher)] == list(range(8))  # of fifteen
+    await fanout(received(_ranges(publisher)[3]))
+    await fanout(received(_ranges(publisher)[3]))  # once more, as after a crash
+    assert [message.n for message in _ranges(publisher)] == list(range(9))
+    done = {3}
+    while left := [message for message in _ranges(publisher) if message.n not in done]:
+        await fanout(received(*left[:2]))
+        done |= {message.n for message in left[:2]}
+    assert len(_ranges(publisher)) == 15
+    assert (await planning.event(event))["status"] == "dispatched"
+    assert len(publisher.delivery_ids()) == 30
+
+
 async def test_a_range_whose_messages_did_not_leave_is_published_when_it_comes_again(
     planning: Planning, handler: DispatchHandler, fanout: FanoutHandler, publisher: RecordingPublisher
 ) -> None:
@@ -219,7 +250,7 @@ async def test_an_event_that_expires_in_the_middle_of_its_fan_out_ends_there(
 async def test_chunks_keep_to_their_size(migrated: MigratedDatabase, publisher: RecordingPublisher) -> None:
     async with planning_in(migrated, people=1100) as planning:
         event = await planning.add_event({"everyone": True}, channels=(Channel.INAPP, Channel.EMAIL))
-        await DispatchHandler(planning.store, publisher)(received(accepted(event)))
+        await _dispatching(planning.store, publisher)(received(accepted(event)))
     sizes = {
         channel: [len(chunk.delivery_ids) for chunk in publisher.chunks() if chunk.channel is channel]
         for channel in (Channel.INAPP, Channel.EMAIL)

@@ -7,11 +7,13 @@ from typing import Any
 
 import structlog
 from carillon_shared.broker import BrokerSession
+from carillon_shared.broker.window import QueueWindow
 from carillon_shared.clock import Clock
 from carillon_shared.db.clock import DatabaseClock
 from carillon_shared.db.pool import Pool, open_pool
+from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import Shutdown
-from carillon_shared.topology.carillon import LIVE
+from carillon_shared.topology.carillon import DISPATCH_WINDOW, LIVE, dispatch_queue
 
 from carillon_api.authentication.api_keys import ApiKeys
 from carillon_api.authentication.subscriber_tokens import SubscriberTokens
@@ -82,7 +84,7 @@ def _services(
     intake = Intake(
         event_types=event_types,
         group_commit=GroupCommit(PostgresEventStore(pool), max_waiting=settings.api_max_waiting_events),
-        fast_path=FastPath(session.publisher, pool, clock=clock),
+        fast_path=FastPath(session.publisher, pool, clock=clock, windows=_windows(session)),
     )
     hub = Hub(pool, stream_limits(settings), clock=clock)
     token_secret = settings.api_token_secret.get_secret_value()
@@ -103,6 +105,10 @@ def _services(
         announcer=Announcer(hub, session.publisher),
         listed_origins=ListedOrigins(pool, clock=clock),
     )
+
+
+def _windows(session: BrokerSession) -> dict[Lane, QueueWindow]:
+    return {lane: session.window(dispatch_queue(lane), size=DISPATCH_WINDOW) for lane in Lane}
 
 
 def stream_limits(settings: ApiSettings) -> StreamLimits:

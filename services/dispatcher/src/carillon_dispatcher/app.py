@@ -4,9 +4,10 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 
-from carillon_shared.broker import BrokerSession
+from carillon_shared.broker import BrokerSession, Incoming
 from carillon_shared.consumer import BatchConsumer, Handler
 from carillon_shared.consumer.batch_consumer import BatchLimits
+from carillon_shared.consumer.fair_source import Portion, PortionOf
 from carillon_shared.consumer.source import MessageSource
 from carillon_shared.db.pool import Pool
 from carillon_shared.db.transient import is_transient
@@ -18,16 +19,20 @@ from carillon_shared.service import Service
 from carillon_shared.telemetry import metrics
 from carillon_shared.topology.carillon import (
     DISPATCH_DEAD_QUEUE,
+    DISPATCH_WINDOW,
     carillon_topology,
     dead_queue,
     dispatch_queue,
     fanout_queue,
+    tenant_of_key,
 )
 from carillon_shared.topology.needs import needs_of_dispatcher
 
 from carillon_dispatcher.fanout import FanoutHandler
 from carillon_dispatcher.given_up import GivenUpHandler
 from carillon_dispatcher.handler import DispatchHandler
+from carillon_dispatcher.planning.fair_work import LOWER, FairWork
+from carillon_dispatcher.planning.shares import Shares
 from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.settings import DispatcherSettings
 from carillon_dispatcher.sweepers.dead_queues import DeadQueue
@@ -41,7 +46,8 @@ from carillon_dispatcher.webhooks.posting import WebhookClient
 from carillon_dispatcher.webhooks.sending import ENDPOINTS, WebhookSender
 from carillon_dispatcher.webhooks.store import WebhookStore
 
-_DISPATCH = BatchLimits(prefetch=600, max_batch=200)
+# Of what is here the tenants have turns, so there is more here than the next batches.
+_DISPATCH = BatchLimits(prefetch=4000, max_batch=200)
 # A range is thousands of deliveries, so few are enough; other dispatchers take the rest meanwhile.
 _FANOUT = BatchLimits(prefetch=4, max_batch=2)
 _GIVEN_UP = BatchLimits(prefetch=200, max_batch=100)
@@ -62,7 +68,8 @@ async def run_dispatcher(settings: DispatcherSettings, shutdown: Shutdown) -> No
         store = PlanStore(pool, range_size=settings.dispatcher_range_size)
         consumers = _consumers(pool, session, store)
         dead_queues = _dead_queues(pool, session)
-        due = sweeps(settings, pool, session.publisher, store, dead_queues)
+        windows = {lane: session.window(dispatch_queue(lane), size=DISPATCH_WINDOW) for lane in Lane}
+        due = sweeps(settings, pool, session.publisher, store, queues=dead_queues, windows=windows)
         meter = QueueMeter(
             service.broker_url, pool, queues=[queue.name for queue in carillon_topology().queues]
         )
@@ -93,10 +100,13 @@ def _webhook_client(settings: DispatcherSettings) -> WebhookClient:
 
 def _consumers(pool: Pool, session: BrokerSession, store: PlanStore) -> list[BatchConsumer]:
     poison = PoisonStore(pool)
-    dispatch = DispatchHandler(store, session.publisher)
-    fanout = FanoutHandler(store, session.publisher, Expiry(pool, batch=_EXPIRY_BATCH))
+    work = FairWork(session.publisher, store, Shares(session.gauge))
+    dispatch = DispatchHandler(store, session.publisher, work)
+    fanout = FanoutHandler(store, session.publisher, work, Expiry(pool, batch=_EXPIRY_BATCH))
 
-    def consumer(queue: str, limits: BatchLimits, handler: Handler) -> BatchConsumer:
+    def consumer(
+        queue: str, limits: BatchLimits, handler: Handler, portion_of: PortionOf | None = None
+    ) -> BatchConsumer:
         return BatchConsumer(
             session,
             [queue],
@@ -104,13 +114,18 @@ def _consumers(pool: Pool, session: BrokerSession, store: PlanStore) -> list[Bat
             handler=handler,
             on_poison=poison.keeper(queue),
             is_transient=is_transient,
+            portion_of=portion_of,
         )
 
     return [
-        *(consumer(dispatch_queue(lane), _DISPATCH, dispatch) for lane in Lane),
+        *(consumer(dispatch_queue(lane), _DISPATCH, dispatch, _portion_of) for lane in Lane),
         *(consumer(fanout_queue(lane), _FANOUT, fanout) for lane in Lane),
         consumer(DISPATCH_DEAD_QUEUE, _GIVEN_UP, GivenUpHandler(pool, session.publisher)),
     ]
+
+
+def _portion_of(incoming: Incoming) -> Portion:
+    return Portion(tenant_of_key(incoming.routing_key))
 
 
 def _dead_queues(pool: Pool, session: BrokerSession) -> list[DeadQueue]:
@@ -127,5 +142,6 @@ def _start_metrics(due: list[Sweep]) -> None:
     metrics.start_at_zero(metrics.SWEEP_FAILURES, sweep=[sweep.name for sweep in due])
     metrics.start_at_zero(metrics.OPERATED, kind=metrics.OPERATIONS, result=("done", "skipped"))
     metrics.start_at_zero(metrics.DEAD_COPIES_REMOVED, channel=Channel)
+    metrics.start_at_zero(metrics.PLANNED_SURPLUS, channel=Channel, lane=LOWER.values())
     metrics.start_at_zero(metrics.LEASES_EXPIRED, channel=Channel)
     metrics.start_at_zero(metrics.UNKNOWN_OUTCOMES, channel=Channel)

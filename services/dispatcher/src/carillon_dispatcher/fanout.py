@@ -6,7 +6,9 @@ from carillon_shared.contracts.messages import RangePlanned
 from carillon_shared.db.transient import is_transient
 from carillon_shared.lifecycle import CrashPoint, crash_point
 
-from carillon_dispatcher.planning.publishing import Publishing, count, publish_rows
+from carillon_dispatcher.planning.fair_work import FairWork
+from carillon_dispatcher.planning.publishing import Publishing, count
+from carillon_dispatcher.planning.ranges import send_ranges
 from carillon_dispatcher.planning.rows import RangeKey, Span, Verdict
 from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.sweepers.expiry import Expiry
@@ -17,13 +19,14 @@ log = structlog.get_logger(__name__)
 class FanoutHandler:
     """The handler of `carillon.fanout.<lane>`."""
 
-    def __init__(self, store: PlanStore, publisher: Publishing, expiry: Expiry) -> None:
+    def __init__(self, store: PlanStore, publisher: Publishing, work: FairWork, expiry: Expiry) -> None:
         self._store = store
         self._publisher = publisher
+        self._work = work
         self._expiry = expiry
 
     async def __call__(self, batch: list[Received]) -> list[Settlement]:
-        """Plan and publish each range; a range that is done, or whose event has ended, is only acked.
+        """Plan and publish each range, and send the next. One that is over already is only acked.
 
         Failures are raised: passing ones are tried again here, others for each message alone, where they end
         in the dead letters.
@@ -32,6 +35,8 @@ class FanoutHandler:
         settlements = [await self._handle(received, published, alone=len(batch) == 1) for received in batch]
         if published:
             await self._store.mark_ranges_published(published)
+        for event in {one.message.event_id for one in batch if isinstance(one.message, RangePlanned)}:
+            await send_ranges(self._store, self._publisher, event)
         return settlements
 
     async def _handle(self, received: Received, published: list[RangeKey], *, alone: bool) -> Settlement:
@@ -64,7 +69,7 @@ class FanoutHandler:
     async def _publish(self, key: RangeKey, span: Span) -> bool:
         rows = await self._store.planned_rows([span])
         count(rows)
-        failed = await publish_rows(self._publisher, rows)
+        failed = await self._work.publish(rows)
         crash_point(CrashPoint.DISPATCHER_MID_RANGE)
         log.info(
             "range dispatched",

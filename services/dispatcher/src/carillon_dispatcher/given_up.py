@@ -13,8 +13,8 @@ from carillon_shared.delivery.poison import PoisonStore
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.topology.carillon import DISPATCH_DEAD_QUEUE
 
-from carillon_dispatcher.handler import range_message
 from carillon_dispatcher.planning.publishing import Publishing
+from carillon_dispatcher.planning.ranges import range_message
 from carillon_dispatcher.planning.rows import RangeKey
 
 log = structlog.get_logger(__name__)

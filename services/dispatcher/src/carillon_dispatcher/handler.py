@@ -4,16 +4,15 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 import structlog
-from carillon_shared.broker import Outgoing
 from carillon_shared.consumer import Ack, DeadLetter, Received, Settlement
-from carillon_shared.contracts.messages import EventAccepted, RangePlanned
+from carillon_shared.contracts.messages import EventAccepted
 from carillon_shared.db.transient import is_transient
-from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import CrashPoint, crash_point
-from carillon_shared.topology.carillon import FANOUT
 
-from carillon_dispatcher.planning.publishing import Publishing, count, publish_rows
-from carillon_dispatcher.planning.rows import READY, RangeKey, Span, Verdict
+from carillon_dispatcher.planning.fair_work import FairWork
+from carillon_dispatcher.planning.publishing import Publishing, count
+from carillon_dispatcher.planning.ranges import send_ranges
+from carillon_dispatcher.planning.rows import READY, Span, Verdict
 from carillon_dispatcher.planning.store import PlanStore
 
 log = structlog.get_logger(__name__)
@@ -22,9 +21,10 @@ log = structlog.get_logger(__name__)
 class DispatchHandler:
     """The handler of `carillon.dispatch.<lane>`."""
 
-    def __init__(self, store: PlanStore, publisher: Publishing) -> None:
+    def __init__(self, store: PlanStore, publisher: Publishing, work: FairWork) -> None:
         self._store = store
         self._publisher = publisher
+        self._work = work
 
     async def __call__(self, batch: list[Received]) -> list[Settlement]:
         """Plan, publish, and settle each message.
@@ -66,7 +66,7 @@ class DispatchHandler:
     async def _publish(self, ready: Sequence[UUID], verdicts: dict[UUID, Verdict]) -> None:
         rows = await self._store.planned_rows([Span(event) for event in ready])
         count([one for one in rows if verdicts[one.event_id] is Verdict.PLANNED])
-        failed = await publish_rows(self._publisher, rows)
+        failed = await self._work.publish(rows)
         crash_point(CrashPoint.DISPATCHER_AFTER_PUBLISH)
         published = [event for event in ready if event not in failed]
         if published:
@@ -82,21 +82,9 @@ class DispatchHandler:
         )
 
     async def _fan_out(self, event: UUID) -> None:
-        ranges = await self._store.cut(event)
-        if not ranges:
+        await self._store.cut(event)
+        if not await send_ranges(self._store, self._publisher, event):
             await self._store.finish_fanout([event])
-            return
-        results = await self._publisher.publish_many([range_message(key, lane) for key, lane in ranges])
-        # Also those that failed: what is not planned half a minute from now is sent again.
-        await self._store.mark_ranges_sent([key for key, _ in ranges])
-        failed = sum(error is not None for error in results)
-        log.info("event cut into ranges", event_id=event, ranges=len(ranges), failed=failed)
-
-
-def range_message(key: RangeKey, lane: Lane) -> Outgoing:
-    """Return the message that gets one range planned."""
-    message = RangePlanned(event_id=key.event_id, n=key.n)
-    return Outgoing(FANOUT.name, lane.value, message, f"{key.event_id}:{key.n}")
 
 
 def _settlement(received: Received, refused: str | None) -> Settlement:

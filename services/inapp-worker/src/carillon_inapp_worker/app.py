@@ -19,13 +19,15 @@ from carillon_shared.topology.carillon import work_queue
 from carillon_shared.topology.needs import needs_of_worker
 
 from carillon_inapp_worker.feed import FeedStore
-from carillon_inapp_worker.handler import FeedHandler
+from carillon_inapp_worker.handler import WRITE_SIZE, FeedHandler
 from carillon_inapp_worker.pausing import PausingHandler
+from carillon_inapp_worker.portions import portion_of
 
 _LIMITS = {
-    Lane.CRITICAL: BatchLimits(prefetch=256, max_batch=128),
-    Lane.NORMAL: BatchLimits(prefetch=512, max_batch=256),
-    Lane.BULK: BatchLimits(prefetch=8, max_batch=2),  # its chunks carry hundreds of deliveries each
+    Lane.CRITICAL: BatchLimits(prefetch=256, max_batch=128, max_items=WRITE_SIZE),
+    Lane.NORMAL: BatchLimits(prefetch=512, max_batch=256, max_items=WRITE_SIZE),
+    # Its chunks carry hundreds of deliveries each, but for a tenant's surplus.
+    Lane.BULK: BatchLimits(prefetch=32, max_batch=32, max_items=WRITE_SIZE),
 }
 
 
@@ -52,6 +54,7 @@ async def run_inapp_worker(service: Service, shutdown: Shutdown) -> None:
                 handler=PausingHandler(handler, watch, shutdown),
                 on_poison=poison.keeper(work_queue(Channel.INAPP, lane)),
                 is_transient=is_transient,
+                portion_of=portion_of,
             )
             for lane, limits in _LIMITS.items()
         ]

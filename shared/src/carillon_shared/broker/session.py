@@ -11,6 +11,7 @@ from carillon_shared.broker.link import Link, Purpose
 from carillon_shared.broker.live import LiveSubscription
 from carillon_shared.broker.publisher import Publisher
 from carillon_shared.broker.topology_watch import TopologyWatch
+from carillon_shared.broker.window import QueueGauge, QueueWindow
 from carillon_shared.clock import Clock, SystemClock
 from carillon_shared.topology.model import Topology
 
@@ -95,6 +96,14 @@ class BrokerSession:
         self._watches.append(watch)
         self._start_if_started(watch)
         return watch
+
+    def gauge(self, queue: str) -> QueueGauge:
+        """Return a gauge of a queue."""
+        return QueueGauge(self._link("consume"), queue)
+
+    def window(self, queue: str, *, size: int) -> QueueWindow:
+        """Return a window that keeps a queue short."""
+        return QueueWindow(self.gauge(queue), size=size)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call this whenever `connected` or `blocked` may have changed."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from carillon_shared.broker.session import BrokerSession
+from carillon_shared.consumer.fair_source import FairSource, PortionOf
 from carillon_shared.consumer.handling import BatchHandling, Handler, PoisonHandler
 from carillon_shared.consumer.source import MessageSource
 from carillon_shared.consumer.suspects import with_head_start
@@ -19,8 +20,9 @@ log = structlog.get_logger(__name__)
 class BatchLimits:
     """How much a consumer takes at a time, per queue."""
 
-    prefetch: int  # messages that may be here unsettled; two to four times `max_batch`
+    prefetch: int  # messages that may be here unsettled; two to four times `max_batch`, more for turns
     max_batch: int  # most messages of one handler call
+    max_items: int | None = None  # a batch is enough once it carries so many; needs `portion_of`
     concurrency: int = 1  # handler calls under way at a time
     drain_timeout: float = 20.0  # seconds that calls under way may still take when stopping
 
@@ -35,6 +37,7 @@ class BatchConsumer:
         handler: gets messages of one queue and returns one settlement for each, in the same order.
         on_poison: stores a message that cannot be read; it is acked afterwards.
         is_transient: tells errors that pass by themselves (database away) from bugs.
+        portion_of: whose a message is; then the tenants take turns within what is here.
     """
 
     def __init__(
@@ -46,8 +49,15 @@ class BatchConsumer:
         handler: Handler,
         on_poison: PoisonHandler,
         is_transient: Callable[[BaseException], bool],
+        portion_of: PortionOf | None = None,
     ) -> None:
-        self.sources = [MessageSource(session.subscribe(queue, prefetch=limits.prefetch)) for queue in queues]
+        subscriptions = [session.subscribe(queue, prefetch=limits.prefetch) for queue in queues]
+        self.sources = [
+            MessageSource(one)
+            if portion_of is None
+            else FairSource(one, portion_of=portion_of, max_items=limits.max_items)
+            for one in subscriptions
+        ]
         self._limits = limits
         self._handler = handler
         self._on_poison = on_poison

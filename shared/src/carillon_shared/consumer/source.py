@@ -10,7 +10,8 @@ from carillon_shared.consumer.ack_window import AckWindow
 from carillon_shared.consumer.settlement import Ack, DeadLetter, Settlement
 from carillon_shared.telemetry import metrics
 
-_EVERYTHING = 1_000_000
+EVERYTHING = 1_000_000
+"""More than can ever have arrived."""
 
 
 class MessageSource:
@@ -107,7 +108,7 @@ class MessageSource:
         self._draining = True
         self._subscription.stop()
         await self._subscription.pause()
-        untouched = self._subscription.take_waiting(_EVERYTHING)
+        untouched = self._subscription.take_waiting(EVERYTHING)
         if untouched:
             tags = tuple(incoming.delivery_tag for incoming in untouched)
             await self._subscription.settle(Settlements(requeued=tags), generation=untouched[-1].generation)

@@ -1,11 +1,11 @@
 """Send slots: bounded concurrency in which urgent work always finds room, and tenants take turns."""
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from uuid import UUID
 
 from carillon_shared.delivery.work import Chunk, Item
 from carillon_shared.domain.lanes import Lane
+from carillon_shared.turns import Turns
 
 
 class Slots:
@@ -20,7 +20,7 @@ class Slots:
         reserved = max(1, total // 8) if total > 1 else 0
         self._total = total
         self._caps = {Lane.CRITICAL: total, Lane.NORMAL: total - reserved, Lane.BULK: max(1, total // 2)}
-        self._waiting = {lane: _Turns() for lane in Lane}
+        self._waiting: dict[Lane, Turns[Item]] = {lane: Turns() for lane in Lane}
         self._busy = dict.fromkeys(Lane, 0)
         self._all_busy = 0
 
@@ -76,56 +76,3 @@ class Slots:
 
     def _room(self, lane: Lane) -> int:
         return min(self._total - self._all_busy, self._caps[lane] - self._busy[lane])
-
-
-class _Turns:
-    """The waiting items of one lane: a line for each tenant, and whose turn it is."""
-
-    def __init__(self) -> None:
-        self._lines: dict[str, deque[Item]] = {}
-        self._turns: deque[str] = deque()
-        self._many = 0
-
-    def __len__(self) -> int:
-        return self._many
-
-    def add(self, tenant: str, items: Sequence[Item]) -> None:
-        """Add items, at least one; a tenant that had none comes last."""
-        line = self._lines.get(tenant)
-        if line is None:
-            line = self._lines[tenant] = deque()
-            self._turns.append(tenant)
-        line.extend(items)
-        self._many += len(items)
-
-    def take(self, many: int) -> list[Item]:
-        """Take so many items, which must be there."""
-        self._many -= many
-        if len(self._turns) == 1:
-            return self._take_alone(many)
-        taken = []
-        for _ in range(many):
-            tenant = self._turns[0]
-            line = self._lines[tenant]
-            taken.append(line.popleft())
-            if line:
-                self._turns.rotate(-1)
-            else:
-                self._turns.popleft()
-                del self._lines[tenant]
-        return taken
-
-    def _take_alone(self, many: int) -> list[Item]:
-        (tenant,) = self._turns
-        line = self._lines[tenant]
-        taken = [line.popleft() for _ in range(many)]
-        if not line:
-            self._turns.clear()
-            del self._lines[tenant]
-        return taken
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._lines.clear()
-        self._turns.clear()
-        self._many = 0

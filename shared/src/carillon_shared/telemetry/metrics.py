@@ -97,6 +97,11 @@ DEAD_COPIES_REMOVED = Counter(
 PLANNED_DELIVERIES = Counter(
     "carillon_planned_deliveries_total", "Delivery rows written by planning.", ["channel", "status"]
 )
+PLANNED_SURPLUS = Counter(
+    "carillon_planned_surplus_total",
+    "Deliveries that go by a lower lane, because their tenant has its share in its own.",
+    ["channel", "lane"],
+)
 
 # Delivery
 ATTEMPTS = Counter("carillon_attempts_total", "Attempts by what they ended in.", ["channel", "outcome"])

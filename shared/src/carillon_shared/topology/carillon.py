@@ -24,6 +24,10 @@ WORK_DELIVERY_LIMIT = 20
 # Dead queues are read and requeued by the janitor again and again; 4.x would otherwise drop after 20.
 DEAD_DELIVERY_LIMIT = 1_000_000_000
 
+DISPATCH_WINDOW = 200
+"""Events that may wait in a dispatch lane, a fraction of a second of planning: a lane keeps its order, so
+what goes beyond that waits where tenants can take turns, in the API and in the outbox."""
+
 _QUORUM: dict[str, str | int] = {"x-queue-type": "quorum"}
 # At-least-once dead-lettering needs reject-publish; with the defaults a graceful
 # restart lost every waiting retry.
@@ -59,6 +63,12 @@ DISPATCH_DEAD_QUEUE = "carillon.dispatch.dead"
 def event_routing_key(*, lane: Lane, tenant: str, event_type: str) -> str:
     """Return the key events are published with, for other services to bind to."""
     return f"{lane}.{tenant}.{event_type}"
+
+
+def tenant_of_key(routing_key: str) -> str:
+    """Return whose an event is, by the key it was published with; the key itself when it is another."""
+    parts = routing_key.split(".", 2)
+    return parts[1] if len(parts) == 3 else routing_key
 
 
 def work_routing_key(channel: Channel, lane: Lane) -> str:

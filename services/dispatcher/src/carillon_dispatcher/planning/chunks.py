@@ -1,7 +1,7 @@
 """Cuts queued deliveries into work messages."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from carillon_shared.broker import Outgoing
@@ -45,6 +45,11 @@ def work_of(rows: PlannedRows) -> Work:
 def chunks_of(works: Iterable[Work]) -> list[Outgoing]:
     """Return the messages that carry this work. The same work gives the same message ids."""
     return [_outgoing(work, ids) for work in works for ids in _slices(work)]
+
+
+def pieces_of(works: Iterable[Work]) -> list[Work]:
+    """Return the same work in pieces that are one message each."""
+    return [replace(work, ids=ids) for work in works for ids in _slices(work)]
 
 
 def _slices(work: Work) -> Iterable[Sequence[UUID]]:

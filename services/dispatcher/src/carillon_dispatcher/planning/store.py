@@ -14,10 +14,14 @@ from carillon_dispatcher.planning.rows import PlannedRows, RangeKey, Span, Verdi
 
 _PLAN_EVENTS = "SELECT event_id, verdict FROM carillon.plan_events($1, $2)"
 _CUT = "SELECT carillon.cut_ranges($1, $2)"
-_UNSENT_RANGES = """
+_NEXT_RANGES = """
     SELECT r.n, e.lane FROM carillon.fanout_ranges r JOIN carillon.events e ON e.id = r.event_id
-    WHERE r.event_id = $1 AND e.id = $1 AND r.published_at IS NULL AND r.sent_at IS NULL
+    WHERE r.event_id = $1 AND e.id = $1 AND e.status = 'dispatching'
+      AND r.published_at IS NULL AND r.sent_at IS NULL
     ORDER BY r.n
+    LIMIT greatest($2 - (
+        SELECT count(*) FROM carillon.fanout_ranges s
+        WHERE s.event_id = $1 AND s.published_at IS NULL AND s.sent_at IS NOT NULL), 0)
 """
 _RANGES_SENT = """
     UPDATE carillon.fanout_ranges r SET sent_at = now()
@@ -29,6 +33,11 @@ _PLAN_RANGE = """
     FROM carillon.fanout_ranges r WHERE r.event_id = $1 AND r.n = $2
 """
 _ROWS = "SELECT * FROM carillon.planned_rows($1, $2, $3, $4, $5)"
+_HAS_TENANTS = "SELECT count(*) > 1 FROM (SELECT FROM carillon.tenants LIMIT 2) AS t"
+_LANE = """
+    UPDATE carillon.deliveries SET lane = $4::text::carillon.lane, updated_at = now()
+    WHERE id = ANY ($1) AND id BETWEEN $2 AND $3 AND status = 'queued'
+"""
 _EVENTS_PUBLISHED = """
     UPDATE carillon.events SET status = 'dispatched', published_at = now()
     WHERE id = ANY ($1) AND id BETWEEN $2 AND $3 AND status = 'dispatching' AND planned_at IS NOT NULL
@@ -60,6 +69,7 @@ _FAIL = """
     WHERE id = $1 AND published_at IS NULL
 """
 _MAX_ERROR = 2000
+_ALL = 2**31 - 1
 
 
 class PlanStore:
@@ -68,6 +78,7 @@ class PlanStore:
     def __init__(self, pool: Pool, *, range_size: int) -> None:
         self._pool = pool
         self._range_size = range_size
+        self._has_tenants = False
 
     async def plan_events(self, ids: Collection[UUID]) -> dict[UUID, Verdict]:
         """Plan those of these events whose audience fits one range, in one transaction."""
@@ -76,9 +87,12 @@ class PlanStore:
 
     async def cut(self, event_id: UUID) -> list[tuple[RangeKey, Lane]]:
         """Cut a large audience, unless that is done, and return the ranges that were never sent."""
-        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-            await connection.fetchval(_CUT, event_id, self._range_size)
-            rows = await connection.fetch(_UNSENT_RANGES, event_id)
+        await self._execute(_CUT, event_id, self._range_size)
+        return await self.next_ranges(event_id, _ALL)
+
+    async def next_ranges(self, event_id: UUID, most: int) -> list[tuple[RangeKey, Lane]]:
+        """Return ranges that were never sent, so that with them at most so many are on their way."""
+        rows = await self._fetch(_NEXT_RANGES, event_id, most)
         return [(RangeKey(event_id, row["n"]), Lane(row["lane"])) for row in rows]
 
     async def mark_ranges_sent(self, keys: Sequence[RangeKey]) -> None:
@@ -98,6 +112,17 @@ class PlanStore:
         ids = [span.event_id for span in spans]
         los, his = [span.lo for span in spans], [span.hi for span in spans]
         return [_rows(row) for row in await self._fetch(_ROWS, ids, los, his, min(ids), max(ids))]
+
+    async def has_tenants(self) -> bool:
+        """Tell whether there is more than one tenant: one alone has nobody to leave room for."""
+        if not self._has_tenants:
+            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+                self._has_tenants = bool(await connection.fetchval(_HAS_TENANTS))
+        return self._has_tenants
+
+    async def change_lane(self, ids: Collection[UUID], lane: Lane) -> None:
+        """Let deliveries whose messages are still to be published go by another lane."""
+        await self._execute(_LANE, list(ids), min(ids), max(ids), lane.value)
 
     async def mark_events_published(self, ids: Collection[UUID]) -> None:
         """The broker has every message of these small events."""

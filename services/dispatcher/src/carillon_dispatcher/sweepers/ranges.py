@@ -5,8 +5,8 @@ from carillon_shared.db.pool import CONNECT_SECONDS, Pool
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.telemetry import metrics
 
-from carillon_dispatcher.handler import range_message
 from carillon_dispatcher.planning.publishing import Publishing
+from carillon_dispatcher.planning.ranges import range_message
 from carillon_dispatcher.planning.rows import RangeKey
 
 log = structlog.get_logger(__name__)

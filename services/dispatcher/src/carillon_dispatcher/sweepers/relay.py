@@ -1,7 +1,11 @@
-"""Publishes events that are owed to the broker: what the API could not hand on, and what has come due."""
+"""Publishes events that are owed to the broker: what the API could not hand on, and what has come due.
+
+Only as many as there is room for in a lane. The rest waits in the database, and the tenants take turns.
+"""
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -9,6 +13,7 @@ from uuid import UUID
 
 import structlog
 from carillon_shared.broker import Outgoing, PublishResult
+from carillon_shared.broker.window import Room
 from carillon_shared.contracts.messages import EventAccepted
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
 from carillon_shared.domain.lanes import Lane
@@ -20,7 +25,9 @@ log = structlog.get_logger(__name__)
 
 CLAIM_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
-_CLAIM = "SELECT * FROM carillon.claim_owed($1, $2)"
+_TURN_SECONDS = 2.0  # then the sweep may look whether the process is to stop
+_LOOK_SECONDS = 0.02  # between looks for room in the lanes
+_CLAIM = "SELECT * FROM carillon.claim_owed($1, $2, $3::text[]::carillon.lane[])"
 # What was owed anew since the claim, by a plan that failed, stays owed.
 _CLEAR = """
     UPDATE carillon.events
@@ -53,42 +60,67 @@ class Claim:
     mark: datetime
     ids: Sequence[UUID]
     outgoings: Sequence[Outgoing]
+    full: bool  # as many as were asked for: there may be more
 
 
 class Relay:
     """Claims a batch while the one before is being published. No transaction is open meanwhile."""
 
-    def __init__(self, pool: Pool, publisher: RelayPublisher, *, batch: int) -> None:
+    def __init__(
+        self, pool: Pool, publisher: RelayPublisher, *, windows: Mapping[Lane, Room], batch: int
+    ) -> None:
         self._pool = pool
         self._publisher = publisher
+        self._windows = windows
         self._batch = batch
 
     async def relay(self) -> int:
-        """Publish all that is owed now, and return how many events that were."""
+        """Publish what is owed now and has room, for about two seconds; return how many events that were."""
+        end = asyncio.get_running_loop().time() + _TURN_SECONDS
         total = 0
-        claim = await self._claim()
+        claim = await self._claim_before(end)
         while claim is not None:
             ahead = None
             async with asyncio.TaskGroup() as tasks:
-                if len(claim.ids) == self._batch:
-                    ahead = tasks.create_task(self._claim())
+                if claim.full:
+                    ahead = tasks.create_task(self._claim_before(end))
                 await self._hand_over(claim)
             total += len(claim.ids)
             claim = await ahead if ahead is not None else None
         return total
 
+    async def _claim_before(self, end: float) -> Claim | None:
+        """Claim the next batch, as soon as there is room for it."""
+        clock = asyncio.get_running_loop().time
+        while clock() < end:
+            claim = await self._claim()
+            if claim is not None or len(await self._rooms()) == len(Lane):
+                return claim
+            await asyncio.sleep(_LOOK_SECONDS)
+        return None
+
     async def _claim(self) -> Claim | None:
-        if not self._publisher.connected:
+        rooms = await self._rooms() if self._publisher.connected else {}
+        if not rooms:
             return None
+        most = min(self._batch, max(rooms.values()))
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-            rows = await connection.fetch(_CLAIM, self._batch, CLAIM_SECONDS)
+            rows = await connection.fetch(_CLAIM, most, CLAIM_SECONDS, list(rooms))
         if not rows:
             return None
+        for lane, many in Counter(Lane(row["lane"]) for row in rows).items():
+            self._windows[lane].fill(many)
         outgoings = [
             _outgoing(row["event_id"], row["tenant"], row["type"], Lane(row["lane"]), row["traceparent"])
             for row in rows
         ]
-        return Claim(rows[0]["claim"], [row["event_id"] for row in rows], outgoings)
+        ids = [row["event_id"] for row in rows]
+        return Claim(rows[0]["claim"], ids, outgoings, full=len(ids) == most)
+
+    async def _rooms(self) -> dict[Lane, int]:
+        """Return the lanes that take more, and how much."""
+        rooms = {lane: await window.room() for lane, window in self._windows.items()}
+        return {lane: room for lane, room in rooms.items() if room > 0}
 
     async def _hand_over(self, claim: Claim) -> None:
         crash_point(CrashPoint.RELAY_AFTER_CLAIM)

@@ -51,9 +51,9 @@ def rescued(row: asyncpg.Record) -> Rescued:
 
 def works_of(deliveries: Iterable[Rescued]) -> list[Work]:
     """Put those together that may share a message."""
-    together: dict[tuple[UUID, Channel, int, bool], list[Rescued]] = defaultdict(list)
+    together: dict[tuple[UUID, Channel, Lane, int, bool], list[Rescued]] = defaultdict(list)
     for one in deliveries:
-        together[one.event_id, one.channel, one.attempt, one.isolated].append(one)
+        together[one.event_id, one.channel, one.lane, one.attempt, one.isolated].append(one)
     return [_work(group) for group in together.values()]
 
 

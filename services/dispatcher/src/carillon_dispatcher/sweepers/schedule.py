@@ -1,9 +1,11 @@
 """Which sweeps there are, and how often each runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from carillon_shared.broker.window import Room
 from carillon_shared.clock import SystemClock
 from carillon_shared.db.pool import Pool
+from carillon_shared.domain.lanes import Lane
 
 from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.settings import DispatcherSettings
@@ -40,10 +42,12 @@ def sweeps(
     pool: Pool,
     publisher: RelayPublisher,
     store: PlanStore,
+    *,
     queues: Sequence[DeadQueue],
+    windows: Mapping[Lane, Room],
 ) -> list[Sweep]:
     """Return every sweep of a dispatcher."""
-    relay = Relay(pool, publisher, batch=settings.dispatcher_relay_batch)
+    relay = Relay(pool, publisher, windows=windows, batch=settings.dispatcher_relay_batch)
     outcomes = OutcomeRelay(pool, publisher, batch=_OUTCOMES)
     holds = DueHolds(pool, publisher, batch=_BATCH)
     dead_queues = DeadQueues(queues, interval=settings.dispatcher_dead_queue_interval, clock=SystemClock())

@@ -401,23 +401,23 @@ RETURNS TABLE (
 LANGUAGE sql STABLE
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     WITH spans AS MATERIALIZED (
-        SELECT w.event_id, t.slug, e.traceparent, e.lane,
+        SELECT w.event_id, t.slug, e.traceparent,
                carillon.delivery_id(carillon.delivery_prefix(w.event_id), w.lo + 1, 'inapp') AS first_id,
                carillon.delivery_id(carillon.delivery_prefix(w.event_id), w.hi, 'whatsapp') AS last_id
         FROM unnest(event_ids, los, his) AS w(event_id, lo, hi)
         CROSS JOIN LATERAL (
-            SELECT v.tenant_id, v.traceparent, v.lane FROM carillon.events v
+            SELECT v.tenant_id, v.traceparent FROM carillon.events v
             WHERE v.id = w.event_id AND v.id BETWEEN lowest AND highest OFFSET 0) AS e
         JOIN carillon.tenants t ON t.id = e.tenant_id
     )
-    SELECT s.event_id, s.slug, s.traceparent, g.channel, s.lane, g.status, g.total, g.ids
+    SELECT s.event_id, s.slug, s.traceparent, g.channel, g.lane, g.status, g.total, g.ids
     FROM spans s
     CROSS JOIN LATERAL (
-        SELECT d.channel, d.status, count(*) AS total,
+        SELECT d.channel, d.lane, d.status, count(*) AS total,
                array_agg(d.id ORDER BY d.id) FILTER (WHERE d.status = 'queued') AS ids
         FROM carillon.deliveries d
         WHERE d.id BETWEEN s.first_id AND s.last_id AND d.event_id = s.event_id
           AND d.id BETWEEN carillon.delivery_id(carillon.delivery_prefix(lowest), 0, 'inapp')
                        AND carillon.delivery_id(carillon.delivery_prefix(highest), 4294967295, 'whatsapp')
-        GROUP BY d.channel, d.status) AS g
+        GROUP BY d.channel, d.lane, d.status) AS g
 $$;

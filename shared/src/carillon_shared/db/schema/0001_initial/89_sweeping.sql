@@ -2,23 +2,59 @@
 -- As in the workers' statements, rows are found by `= ANY` and everything else is looked up by key (OFFSET 0 keeps a
 -- lookup apart), so that no plan can scan a table or turn quadratic, whatever the statistics say.
 
--- Claim events that are owed to the broker, for so many seconds. `claim` is the claim's own mark: clearing names it,
--- so that what was owed anew meanwhile stays owed.
-CREATE FUNCTION carillon.claim_owed(most integer, seconds double precision)
+-- Of a lane's owed events the next `most`: the tenants take turns, each with its oldest. A tenant is found by one step
+-- in the index, however many events of another are owed, and with many tenants each is asked for few.
+CREATE FUNCTION carillon.next_owed(of_lane carillon.lane, most integer) RETURNS SETOF uuid
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    tenants integer[];
+BEGIN
+    WITH RECURSIVE found AS (
+        (SELECT e.tenant_id FROM carillon.events e
+         WHERE e.lane = of_lane AND e.owed_at IS NOT NULL ORDER BY e.tenant_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT e.tenant_id FROM carillon.events e
+                WHERE e.lane = of_lane AND e.owed_at IS NOT NULL AND e.tenant_id > f.tenant_id
+                ORDER BY e.tenant_id LIMIT 1)
+        FROM found f WHERE f.tenant_id IS NOT NULL
+    )
+    SELECT array_agg(f.tenant_id) INTO tenants FROM found f WHERE f.tenant_id IS NOT NULL;
+    RETURN QUERY
+    SELECT o.id
+    FROM unnest(tenants) AS t(id)
+    CROSS JOIN LATERAL (
+        SELECT e.id, e.owed_at, row_number() OVER (ORDER BY e.owed_at) AS turn FROM carillon.events e
+        WHERE e.lane = of_lane AND e.tenant_id = t.id AND e.owed_at <= now()
+        ORDER BY e.owed_at LIMIT least(most, 1 + 8 * most / cardinality(tenants))) AS o
+    ORDER BY o.turn, o.owed_at LIMIT most;
+END $$;
+
+-- Claim events that are owed to the broker, for so many seconds, urgent lanes first. `claim` is the claim's own mark:
+-- clearing names it, so that what was owed anew meanwhile stays owed. One claims at a time, or two would look at the
+-- same events and each get some of them.
+CREATE FUNCTION carillon.claim_owed(
+    most integer, seconds double precision, lanes carillon.lane[] DEFAULT '{critical,normal,bulk}')
 RETURNS TABLE (
     event_id uuid, tenant text, type text, lane carillon.lane, traceparent text, claim timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
-    owed uuid[];
+    owed uuid[] := '{}';
+    one carillon.lane;
+    lowest uuid;
+    highest uuid;
 BEGIN
-    SELECT array_agg(o.id ORDER BY o.id) INTO owed
-    FROM (SELECT e.id FROM carillon.events e WHERE e.owed_at <= now()
-          ORDER BY e.owed_at LIMIT most FOR UPDATE SKIP LOCKED) AS o;
-    IF owed IS NULL THEN
-        RETURN;
-    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('carillon.claim_owed'));
+    FOREACH one IN ARRAY lanes LOOP
+        owed := owed || ARRAY(SELECT n FROM carillon.next_owed(one, most - cardinality(owed)) AS n);
+    END LOOP;
+    lowest := (SELECT o FROM unnest(owed) AS o ORDER BY o LIMIT 1);
+    highest := (SELECT o FROM unnest(owed) AS o ORDER BY o DESC LIMIT 1);
+    owed := ARRAY(SELECT e.id FROM carillon.events e
+                  WHERE e.id = ANY (owed) AND e.id BETWEEN lowest AND highest AND e.owed_at <= now()
+                  ORDER BY e.id FOR UPDATE SKIP LOCKED);
     RETURN QUERY
     UPDATE carillon.events e SET owed_at = now() + make_interval(secs => seconds)
     FROM carillon.tenants t
