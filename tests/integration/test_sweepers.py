@@ -351,6 +351,27 @@ async def test_corrections_go_with_their_deliveries(planning: Planning) -> None:
     assert [(row["delivery_id"] == kept, row["updated_at"]) for row in rows] == [(True, old), (False, new)]
 
 
+async def test_housekeeping_forgets_old_suppressions_and_conversations(planning: Planning) -> None:
+    tenant = planning.world.tenant_id
+    await planning.owner.execute(
+        """INSERT INTO carillon.suppressions (tenant_id, target, channel, reason, shown, expires_at)
+        SELECT $1, carillon.address_digest(s.name), 'email', 'bounced', s.name, s.ends
+        FROM (VALUES ('long over', now() - interval '31 days'), ('just over', now()), ('for good', NULL))
+            AS s(name, ends)""",
+        tenant,
+    )
+    await planning.owner.execute(
+        """INSERT INTO carillon.conversations (tenant_id, target, wrote_at)
+        SELECT $1, carillon.address_digest(n::text), now() - n * interval '1 day'
+        FROM generate_series(1, 3) AS n""",
+        tenant,
+    )
+    await Housekeeping(planning.dispatcher, duplicate_days=7, batch=3).clear_away()
+    rows = await planning.owner.fetch("SELECT shown FROM carillon.suppressions ORDER BY shown")
+    assert [row["shown"] for row in rows] == ["for good", "just over"]
+    assert await planning.owner.fetchval("SELECT count(*) FROM carillon.conversations") == 1
+
+
 async def test_housekeeping_makes_room_and_clears_away(planning: Planning) -> None:
     await planning.owner.execute(
         """INSERT INTO carillon.event_keys (tenant_id, source, id, event_id, body_hash, accepted_at)

@@ -281,3 +281,22 @@ def test_suppressions_are_listed_added_and_removed(
     assert main(["suppressions", "remove", "s-1", "--reason", "mended"]) == 2  # nobody can be asked
     assert main(["suppressions", "remove", "s-1", "--reason", "mended", "--yes"]) == 0
     assert api.asked[-1].path == f"{path}/s-1?reason=mended"
+
+
+def test_a_registry_has_layouts(
+    api: ScriptedServer, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, layout = "/v1/tenant/layouts/mn", {"html": "<p>{{ content }}</p>", "text": None}
+    api.answer("PUT", path, layout | {"locale": "mn", "updated_at": "2026-11-21T10:00:00Z"})
+    file = checkout / "registry.json"
+    file.write_text(json.dumps({"layouts": {"mn": layout}}), encoding="utf-8")
+    assert main(["registry", "apply", str(file)]) == 0
+    assert (api.asked[-1].method, api.asked[-1].path, api.asked[-1].body) == ("PUT", path, layout)
+    assert "layout mn" in capsys.readouterr().out
+    row = layout | {"locale": "mn", "updated_at": "2026-11-21T10:00:00Z"}
+    for empty in ("/v1/tenant/defaults", "/v1/event-types"):
+        api.answer("GET", empty, {"data": [], "next_cursor": None})
+    api.answer("GET", "/v1/tenant/origins", {"origins": []})
+    api.answer("GET", "/v1/tenant/layouts", {"data": [row]})
+    assert main(["registry", "export", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["layouts"] == {"mn": {"html": "<p>{{ content }}</p>"}}

@@ -21,6 +21,9 @@ _WEBHOOKS = """
         WHERE status <> 'waiting' AND created_at < now() - make_interval(days => $1)
         ORDER BY created_at LIMIT $2))
 """
+_CONVERSATIONS = "DELETE FROM carillon.conversations WHERE wrote_at < now() - interval '2 days'"
+# Kept for a while after they ended, for whoever wonders why nothing came.
+_SUPPRESSIONS = "DELETE FROM carillon.suppressions WHERE expires_at < now() - interval '30 days'"
 _WATERMARKS = "DELETE FROM carillon.queue_watermarks WHERE updated_at < now() - interval '1 day'"
 # They belong to deliveries, and go when those are no longer kept.
 _CORRECTIONS = """
@@ -79,6 +82,8 @@ class Housekeeping:
             await connection.execute(_WATERMARKS)
             await connection.execute(_RANGES)
             await connection.execute(_CORRECTIONS)
+            await connection.execute(_CONVERSATIONS)
+            await connection.execute(_SUPPRESSIONS)
             tag = await connection.execute(_KEYS, self._duplicate_days, self._batch)
         return int(tag.split()[-1])
 

@@ -19,6 +19,7 @@ def downgrade() -> None:
     """Remove them. What is suppressed stays so."""
     op.execute("REVOKE SELECT ON carillon.corrections FROM carillon_intake")
     op.execute("REVOKE SELECT, INSERT, UPDATE, DELETE ON carillon.suppressions FROM carillon_intake")
+    op.execute("REVOKE DELETE ON carillon.suppressions FROM carillon_dispatcher")
     op.execute(
         "DROP FUNCTION carillon.suppress_recipients, carillon.note_whatsapp_replies, carillon.masked_address"
     )

@@ -55,6 +55,7 @@ CREATE TABLE carillon.suppressions (
     expires_at  timestamptz,                              -- null: until somebody removes it
     PRIMARY KEY (tenant_id, target, channel)
 );
+CREATE INDEX suppressions_of_tenant ON carillon.suppressions (tenant_id, created_at, id);
 
 -- A true sliding window: the moments at which slots were taken, never more than the limit.
 CREATE TABLE carillon.limit_slots (

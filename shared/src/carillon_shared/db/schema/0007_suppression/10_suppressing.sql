@@ -95,6 +95,4 @@ BEGIN
     USING last_wish w
     WHERE w.wish = 'start' AND o.tenant_id = w.tenant_id AND o.target = carillon.address_digest(w.phone)
       AND o.channel = 'whatsapp' AND o.reason = 'stopped';
-
-    DELETE FROM carillon.conversations WHERE wrote_at < now() - interval '2 days';
 END $$;

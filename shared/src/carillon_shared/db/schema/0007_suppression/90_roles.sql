@@ -1,11 +1,14 @@
 -- Providers report through the API, workers see refusals themselves; both write by these functions alone.
 ALTER TABLE carillon.conversations ENABLE ROW LEVEL SECURITY;
-CREATE POLICY all_tenants ON carillon.conversations TO carillon_email_worker, carillon_whatsapp_worker, carillon_intake
+CREATE POLICY all_tenants ON carillon.conversations
+    TO carillon_dispatcher, carillon_email_worker, carillon_whatsapp_worker, carillon_intake
     USING (true) WITH CHECK (true);
 
 GRANT SELECT ON carillon.conversations TO carillon_email_worker, carillon_whatsapp_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON carillon.conversations, carillon.suppressions TO carillon_intake;
 GRANT SELECT ON carillon.corrections TO carillon_intake;
+GRANT SELECT, DELETE ON carillon.conversations TO carillon_dispatcher;
+GRANT DELETE ON carillon.suppressions TO carillon_dispatcher;
 
 REVOKE EXECUTE ON FUNCTION
     carillon.masked_address(text),
