@@ -12,6 +12,7 @@ from carillon_mock_providers.faults import Fault
 from carillon_mock_providers.phones import PhoneMessage
 from carillon_mock_providers.whatsapp_webhooks import signature, status_payload, status_plan
 from carillon_shared.domain.states import Reason, ReceiptState
+from carillon_shared.domain.suppressions import SuppressionReason
 from support.whatsapp_webhooks import signed, status, webhook
 
 DELIVERY = UUID("01936b1c-7e00-8abc-8def-000000000013")
@@ -44,22 +45,24 @@ def test_a_status_says_whose_when_and_to_whom() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "reason", "suppress"),
     [
-        (131026, Reason.INVALID_ADDRESS),
-        (131050, Reason.OPTED_OUT),
-        (131049, Reason.FREQUENCY_CAP),
-        (132015, Reason.PROVIDER_REJECTED),
-        (999999, Reason.PROVIDER_REJECTED),
-        (131000, None),
-        (131016, None),
-        (190, None),
+        (131026, Reason.INVALID_ADDRESS, SuppressionReason.BOUNCED),
+        (131050, Reason.OPTED_OUT, SuppressionReason.STOPPED),
+        (131049, Reason.FREQUENCY_CAP, None),
+        (132015, Reason.PROVIDER_REJECTED, None),
+        (999999, Reason.PROVIDER_REJECTED, None),
+        (131000, None, None),
+        (131016, None, None),
+        (190, None, None),
     ],
 )
-def test_a_failure_is_judged_by_its_code_as_the_answer_would_be(code: int, reason: Reason | None) -> None:
+def test_a_failure_is_judged_by_its_code_as_the_answer_would_be(
+    code: int, reason: Reason | None, suppress: SuppressionReason | None
+) -> None:
     error = {"code": code, "title": "Title", "message": "Title", "error_data": {"details": "Details"}}
     (one,) = _read(webhook(status(DELIVERY, "failed", errors=[error])))
-    assert one.failure == Failure(reason, f"whatsapp_{code}", "Title - Details")
+    assert one.failure == Failure(reason, f"whatsapp_{code}", "Title - Details", suppress)
 
 
 def test_a_failure_without_an_error_passes() -> None:

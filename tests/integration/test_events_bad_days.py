@@ -15,7 +15,7 @@ from carillon_shared.contracts.messages import EventAccepted
 from carillon_shared.db.migrate import migrate
 from carillon_shared.db.pool import open_pool
 from carillon_shared.domain.lanes import Lane
-from carillon_shared.topology.carillon import dispatch_queue
+from carillon_shared.topology.carillon import DISPATCH_WINDOW, dispatch_queue
 from httpx2 import Response
 from support.events_api import Api, Producer, make_producer, open_api
 from support.migrated import MigratedDatabase
@@ -183,7 +183,8 @@ async def test_with_a_broker_events_are_published_once_and_marked(
     owner = await migrated.pool()
     async with open_api(migrated.url("carillon_api"), broker_url=broker_url) as api:
         producer = await _publishing(migrated, api)
-        batch = [_EVENT | {"id": str(n), "priority": "critical" if n % 2 else "normal"} for n in range(600)]
+        lanes = ("normal", "critical")
+        batch = [_EVENT | {"id": str(n), "priority": lanes[n % 2]} for n in range(DISPATCH_WINDOW)]
         answer = (await producer.post(batch)).json()["data"]
         await producer.post(batch[0])  # a duplicate is not published again
         later = await owner.fetchval("SELECT (now() + interval '1 day')")
@@ -194,7 +195,8 @@ async def test_with_a_broker_events_are_published_once_and_marked(
             return bool(await owner.fetchval(count) == 0)
 
         await eventually(nothing_owed, seconds=9, what="all events to be marked, before the relay owes them")
-    published = await _take(broker_url, Lane.NORMAL, 300) + await _take(broker_url, Lane.CRITICAL, 300)
+    half = DISPATCH_WINDOW // 2
+    published = await _take(broker_url, Lane.NORMAL, half) + await _take(broker_url, Lane.CRITICAL, half)
     assert sorted(str(message.event_id) for message in published) == sorted(item["id"] for item in answer)
     assert {(message.tenant, message.event_type) for message in published} == {("acme", "ticket.changed")}
     assert await owner.fetchval("SELECT count(*) FROM carillon.events WHERE owed_at IS NOT NULL") == 1

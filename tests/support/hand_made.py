@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import aio_pika
-from aio_pika.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from carillon_shared.contracts.codec import UndecodableMessageError, decode, encode
 from carillon_shared.contracts.messages import Message, WorkChunk
 from carillon_shared.db.pool import Pool
@@ -69,14 +69,28 @@ class HandMade:
 
     async def drain(self, queue: str) -> list[Message | None]:
         """Take everything out of a queue; None stands for what cannot be read."""
-        found: list[Message | None] = []
+        return [_read(message) for message in await self._taken(queue, no_ack=True)]
+
+    async def look_into(self, queue: str) -> list[Message | None]:
+        """Return what waits in a queue and leave it there; None stands for what cannot be read."""
+        taken = await self._taken(queue, no_ack=False)
+        for message in taken:
+            await message.nack(requeue=True)
+        return [_read(message) for message in taken]
+
+    async def _taken(self, queue: str, *, no_ack: bool) -> list[AbstractIncomingMessage]:
         source = await self.channel.get_queue(queue, ensure=False)
-        while (message := await source.get(no_ack=True, fail=False)) is not None:
-            try:
-                found.append(decode(message.type, message.body))
-            except UndecodableMessageError:
-                found.append(None)
+        found = []
+        while (message := await source.get(no_ack=no_ack, fail=False)) is not None:
+            found.append(message)
         return found
+
+
+def _read(message: AbstractIncomingMessage) -> Message | None:
+    try:
+        return decode(message.type, message.body)
+    except UndecodableMessageError:
+        return None
 
 
 def _message(raw: Raw) -> aio_pika.Message:

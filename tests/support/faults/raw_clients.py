@@ -29,33 +29,59 @@ async def ask(url: str, request: Request, *, seconds: float = 60.0) -> Answer:
 
 
 async def ask_slowly(url: str, request: Request, *, pause: float, seconds: float = 60.0) -> Answer:
-    """Send the head at once and then a byte of the body after each pause, until an answer has come and the
-    server has closed the connection.
+    """Send the head at once and then a byte of the body after each pause, until the server has closed the
+    connection; return what it had answered.
+
+    A byte that is sent after the server's answer makes its end reset the connection: that too is closing.
     """
+    loop = asyncio.get_running_loop()
     async with asyncio.timeout(seconds):
-        reader, writer = await _connected(url)
-        dripping = asyncio.create_task(_drip(writer, request.text, pause))
+        transport, heard = await loop.create_connection(_Heard, *_place(url))
+        dripping = asyncio.create_task(_drip(transport, request.text, pause))
         try:
-            answer = await _answer(reader)
-            assert await reader.read() == b""  # it is closed
+            await heard.closed.wait()
         finally:
             dripping.cancel()
             await asyncio.gather(dripping, return_exceptions=True)
-            await _close(writer)
-    return answer
+            transport.close()
+    reader = asyncio.StreamReader()
+    reader.feed_data(bytes(heard.data))
+    reader.feed_eof()
+    return await _answer(reader)
+
+
+class _Heard(asyncio.Protocol):
+    """Keeps what came before the end, which a `StreamReader` throws away at a reset."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.closed = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.closed.set()
 
 
 async def _connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection(*_place(url))
+
+
+def _place(url: str) -> tuple[str, int]:
     place = urlsplit(url)
-    return await asyncio.open_connection(place.hostname, place.port)
+    assert place.hostname is not None
+    assert place.port is not None
+    return place.hostname, place.port
 
 
-async def _drip(writer: asyncio.StreamWriter, text: bytes, pause: float) -> None:
+async def _drip(transport: asyncio.WriteTransport, text: bytes, pause: float) -> None:
     head, _, body = text.partition(b"\r\n\r\n")
-    writer.write(head + b"\r\n\r\n")
+    transport.write(head + b"\r\n\r\n")
     for byte in body:
         await asyncio.sleep(pause)  # the fault itself
-        writer.write(bytes([byte]))
+        transport.write(bytes([byte]))
 
 
 async def _answer(reader: asyncio.StreamReader) -> Answer:
