@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import asyncpg
-from support.faults.database_ground import USERS, DatabaseGround
+from support.faults.database_ground import USERS
+from support.platform import Platform
 
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -15,8 +16,16 @@ _END = """
 """
 
 
+class HasPlatform(Protocol):
+    """Whatever a platform runs on."""
+
+    @property
+    def platform(self) -> Platform:
+        """The platform."""
+
+
 @asynccontextmanager
-async def superuser(ground: DatabaseGround) -> AsyncIterator[Session]:
+async def superuser(ground: HasPlatform) -> AsyncIterator[Session]:
     """Open a session that may do everything, past the proxy."""
     database = ground.platform.database
     connection = await asyncpg.connect(database.service.superuser_url_of(database.name), timeout=10)

@@ -1,10 +1,12 @@
 """What the services' connections to the database look like, from both ends."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from carillon_shared.db.pool import Pool
 from support.faults.database_ground import USERS, DatabaseGround
+from support.platform import Platform
 from support.waiting import eventually
 
 LIMITS = {"api": 10} | {name: 6 for name in USERS if name != "api"}
@@ -43,12 +45,17 @@ def sockets_to(pid: int, port: int) -> int:
 
 async def assert_no_leaks(ground: DatabaseGround) -> None:
     """Wait until each service has as many connections as the server has sessions of it, within its limit."""
-    pool = await ground.platform.database.pool(max_size=1)
+    await assert_sessions_fit(ground.platform, dict.fromkeys(USERS, ground.proxy.port))
+
+
+async def assert_sessions_fit(platform: Platform, ports: Mapping[str, int]) -> None:
+    """Do the same where each service reaches the database through a port of its own."""
+    pool = await platform.database.pool(max_size=1)
 
     async def look() -> bool:
         at_server = await sessions(pool)
         rows = await pool.fetch(_SESSIONS)
-        here = {name: sockets_to(ground.platform.processes[name].pid, ground.proxy.port) for name in USERS}
+        here = {name: sockets_to(platform.processes[name].pid, ports[name]) for name in USERS}
         seen.update(server=dict(at_server), here=here)
         fits = all(here[name] == at_server[name] <= LIMITS[name] for name in USERS)
         return fits and not any(row["open"] for row in rows)

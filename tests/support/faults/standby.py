@@ -41,6 +41,12 @@ async def promote(url: str) -> None:
     await _tell(url, "SELECT pg_reload_conf()")
 
 
+async def fence(url: str) -> None:
+    """Let a server take no writes any more, without ending anybody's session. `url` is its superuser's."""
+    await _tell(url, "ALTER SYSTEM SET default_transaction_read_only = on")
+    await _tell(url, "SELECT pg_reload_conf()")
+
+
 def _copy(primary: PostgresServer, standby: PostgresServer) -> None:
     place = urlsplit(primary.superuser_url)
     link = f"host={place.hostname} port={place.port} user={place.username} application_name={_NAME}"

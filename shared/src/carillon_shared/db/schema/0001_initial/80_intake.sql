@@ -111,6 +111,13 @@ BEGIN
     JOIN carillon.event_keys k
       ON k.tenant_id = tenant_ids[w] AND k.source = sources[w] AND k.id = external_ids[w];
 
+    -- An answer about what is there already must not be better than what it speaks of: a commit whose wait for a
+    -- synchronous standby was given up is visible here and may be nowhere else. So this one waits for the standby too,
+    -- which only a transaction that writes something does.
+    IF won = '{}' THEN
+        PERFORM pg_logical_emit_message(true, 'carillon', '');
+    END IF;
+
     -- A new statement: it sees a concurrent winner that the first one only waited for.
     RETURN QUERY
     SELECT i.n::integer, k.event_id,
