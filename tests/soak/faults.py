@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 from carillon_shared.lifecycle import CrashPoint
 from soak.scene import LINKS, SERVICES, Scene
+from support.faults.broker_ground import control
 from support.faults.toxics import Direction
 
 _CRASH_SECONDS = 15.0
@@ -18,9 +19,14 @@ _OWNERS = {
     "dispatcher": ("dispatcher",),
     "worker": ("email-worker", "whatsapp-worker"),
     "inapp": ("inapp-worker",),
+    "rescue": ("dispatcher",),
+    "operation": ("dispatcher",),
 }
 _POINTS = [point for point in CrashPoint if point.partition(".")[0] in _OWNERS]
-_PROVIDER_FAULTS = ("retry", "rate_limited", "server_error", "timeout", "lost_reply", "reset", "slow", "hang")
+_PROVIDER_FAULTS = (
+    *("retry", "rate_limited", "server_error", "timeout", "lost_reply", "reset", "slow", "hang", "garbage"),
+)
+_LITTLE_MEMORY, _USUAL_MEMORY = "0.0000001", "0.4"  # the share at which the broker stops publishers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,13 @@ async def kill(scene: Scene, draw: Draw) -> str:
     await asyncio.sleep(seconds)
     await scene.platform.start(name)
     return f"killed {name} for {seconds} s"
+
+
+async def restart(scene: Scene, draw: Draw) -> str:
+    """Ask a service to stop and start it again, as a deployment does."""
+    name = draw.service()
+    await scene.platform.restart(name)
+    return f"restarted {name}"
 
 
 async def crash(scene: Scene, draw: Draw) -> str:
@@ -101,6 +114,30 @@ async def broker_freeze(scene: Scene, draw: Draw) -> str:
     await asyncio.sleep(seconds)
     await asyncio.to_thread(scene.rabbitmq.resume)
     return f"froze the broker for {seconds} s"
+
+
+async def broker_alarm(scene: Scene, draw: Draw) -> str:
+    """Have the broker block every connection that publishes."""
+    seconds = draw.seconds(1, 8)
+    await _watermark(scene, _LITTLE_MEMORY)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await _watermark(scene, _USUAL_MEMORY)
+    return f"a memory alarm of the broker for {seconds} s"
+
+
+async def _watermark(scene: Scene, share: str) -> None:
+    await asyncio.to_thread(control, scene.rabbitmq, "set_vm_memory_high_watermark", share)
+
+
+async def broker_closes(scene: Scene, draw: Draw) -> str:
+    """Have the broker close every connection, some of them while they are being made again."""
+    times = draw.random.randint(1, 3)
+    for _ in range(times):
+        await asyncio.to_thread(control, scene.rabbitmq, "close_all_connections", "soak")
+        await asyncio.sleep(0.5)
+    return f"the broker closed every connection {times} times"
 
 
 async def database_restart(scene: Scene, draw: Draw) -> str:
@@ -175,10 +212,13 @@ async def provider(scene: Scene, draw: Draw) -> str:
 
 FAULTS: Mapping[str, Fault] = {
     "kill": kill,
+    "restart": restart,
     "crash": crash,
     "pause": pause,
     "broker-restart": broker_restart,
     "broker-freeze": broker_freeze,
+    "broker-alarm": broker_alarm,
+    "broker-closes": broker_closes,
     "database-restart": database_restart,
     "database-freeze": database_freeze,
     "terminate": terminate,
