@@ -15,10 +15,12 @@ from carillon_cli.commands import (
     operations,
     platform,
     registry,
+    schedules,
     sending,
     suppressions,
     tailing,
     topology,
+    webhooks,
 )
 
 app = typer.Typer(
@@ -45,6 +47,8 @@ for _name, _group in {
     "channels": channels.app,
     "suppressions": suppressions.app,
     "registry": registry.app,
+    "schedules": schedules.app,
+    "webhooks": webhooks.app,
     "keys": keys.app,
     "topology": topology.app,
     "db": migrations.app,

@@ -68,3 +68,32 @@ def cancel(
         print_json(found)
     else:
         print_rows(("stopped", "already sent", "in flight", "unplanned"), [[found[name] for name in _COUNTS]])
+
+
+@app.command()
+def approve(
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="The id that sending answered with.")],
+    why: Annotated[str | None, typer.Option("--reason", help="Why; it is written down.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let an event go on that waits for approval."""
+    _decide(event, "approve", why, as_json=as_json)
+
+
+@app.command()
+def reject(
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="The id that sending answered with.")],
+    why: Annotated[str | None, typer.Option("--reason", help="Why; it is written down.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """End an event that waits for approval: nobody is told."""
+    _decide(event, "reject", why, as_json=as_json)
+
+
+def _decide(event: str, verb: str, why: str | None, *, as_json: bool) -> None:
+    path = f"/v1/events/{segment(event)}/{verb}"
+    answer = with_api(lambda api: api.post(path, {"reason": why}))
+    if as_json:
+        print_json(answer)
+    else:
+        print_fields(answer)

@@ -19,6 +19,7 @@ from carillon_api.inbox.routes import router as inbox_router
 from carillon_api.intake.hot_route import HotRoute
 from carillon_api.intake.routes import router as intake_router
 from carillon_api.links import router as links_router
+from carillon_api.operators.approval_routes import router as approvals_router
 from carillon_api.operators.channel_routes import router as channels_router
 from carillon_api.operators.delivery_routes import router as delivery_commands_router
 from carillon_api.operators.export_routes import router as export_router
@@ -34,6 +35,7 @@ from carillon_api.registry.layout_routes import router as layouts_router
 from carillon_api.registry.routes import router as registry_router
 from carillon_api.registry.template_routes import router as templates_router
 from carillon_api.request_log import RequestLog
+from carillon_api.schedules.routes import router as schedules_router
 from carillon_api.settings import ApiSettings
 from carillon_api.signals.routes import router as signals_router
 from carillon_api.slow_bodies import BodyDeadline
@@ -48,6 +50,8 @@ from carillon_api.webhooks.routes import router as webhooks_router
 ROUTERS: tuple[APIRouter, ...] = (
     intake_router,
     explanations_router,
+    approvals_router,
+    schedules_router,
     events_router,
     deliveries_router,
     registry_router,

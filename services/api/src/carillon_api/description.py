@@ -16,6 +16,7 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "Events", "description": "What producers send, and what became of it."},
+    {"name": "Schedules", "description": "Events that come again and again."},
     {"name": "Deliveries", "description": "One event to one person over one channel."},
     {"name": "Registry", "description": "Event types and their templates."},
     {"name": "Webhooks", "description": "Where product services are told what became of deliveries."},

@@ -25,6 +25,7 @@ from carillon_api.intake.service import Intake
 from carillon_api.intake.store import PostgresEventStore
 from carillon_api.origins import ListedOrigins
 from carillon_api.receipts.line import ReceiptLine
+from carillon_api.schedules.ticking import Ticker
 from carillon_api.services import Services
 from carillon_api.settings import ApiSettings
 from carillon_api.stream.announcing import Announcer
@@ -63,6 +64,8 @@ async def open_services(
         await stack.enter_async_context(_running(services.intake.run(), "intake", shutdown))
         stack.push_async_callback(services.intake.drain)
         await stack.enter_async_context(_running(services.receipts.run(), "receipts", shutdown))
+        ticker = Ticker(pool, services.intake, clock=clock, interval=settings.api_schedule_interval)
+        await stack.enter_async_context(_running(ticker.run(), "schedules", shutdown))
         await _open_streams(stack, services)
         yield services
 

@@ -36,6 +36,9 @@ class ApiSettings(ServiceSettings):
         min_length=32,
         description="Signs the links in mails; the e-mail worker has the same. Without it no link is valid.",
     )
+    api_schedule_interval: float = Field(
+        default=1.0, gt=0, le=30, description="Seconds between looks for schedules whose time has come."
+    )
     api_database_connections: int = Field(default=10, ge=3, le=200, description="Most connections.")
     api_body_seconds: float = Field(
         default=30.0, ge=1.0, le=600.0, description="How long a request's body may take to arrive; then: 408."

@@ -38,6 +38,7 @@ INTAKE_FLUSH_SIZE = Histogram("carillon_intake_flush_size", "Events of one group
 INTAKE_FLUSH_SECONDS = Histogram(
     "carillon_intake_flush_seconds", "Duration of one group commit.", buckets=_FAST
 )
+SCHEDULE_TICKS = Counter("carillon_schedule_ticks_total", "Ticks of schedules.", ["result"])
 
 # Requests; the route is its template, such as /v1/events/{event}
 HTTP_REQUESTS = Counter("carillon_http_requests_total", "Requests answered.", ["route", "method", "status"])
@@ -180,4 +181,5 @@ start_at_zero(BROKER_CONNECTS, purpose=PURPOSES)
 start_at_zero(PUBLISHED, result=PUBLISH_RESULTS)
 start_at_zero(FRAMES_SENT, event=FRAME_EVENTS)
 start_at_zero(RESCUED, what=RESCUES)
+start_at_zero(SCHEDULE_TICKS, result=("fired", "refused", "missed"))
 start_at_zero(WEBHOOKS, result=("delivered", "failed"))

@@ -82,6 +82,7 @@ def _row(
         expires_at=body.expires_at or _default_expiry(body, event_type, at.now),
         traceparent=traceparent,
         throttle=_throttle(audience, event_type, channels),
+        needs_approval=event_type.approval,
     )
 
 

@@ -19,7 +19,7 @@ _KEPT_SECONDS = 2.0
 
 _FIND = """
 SELECT category, channels::text[] AS channels, lane::text AS lane, audience, throttle, expires_after,
-    payload_schema
+    payload_schema, approval
 FROM carillon.event_types WHERE tenant_id = $1 AND name = $2
 """
 
@@ -47,6 +47,7 @@ class EventType:
     reject: RejectThrottle | None = None
     expires_after: timedelta | None = None
     payload: PayloadSchema | None = None
+    approval: bool = False  # whether an operator must approve each event
     takes_category: bool = False  # whether events may name their own category
 
 
@@ -112,6 +113,7 @@ def _event_type(key: _Key, row: Mapping[str, Any]) -> EventType:
         reject=_reject(row["throttle"]),
         expires_after=row["expires_after"],
         payload=_payload(key, row["payload_schema"]),
+        approval=row["approval"],
         takes_category=key.name == MESSAGE,
     )
 

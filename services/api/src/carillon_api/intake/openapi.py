@@ -24,7 +24,10 @@ class AcceptedEvent(BaseModel):
     """An event that is committed."""
 
     id: str = Field(description="Our id of the event, a UUID; use it in `GET /v1/events/{id}`.")
-    status: str = Field(description="`accepted`, or `scheduled` when it has a `deliver_at` to come.")
+    status: str = Field(
+        description="`accepted`; `scheduled` when it has a `deliver_at` to come; `pending_approval` when its "
+        "type asks for that."
+    )
     duplicate: bool = Field(description="True when the same event had been accepted before.")
 
 

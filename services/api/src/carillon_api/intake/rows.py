@@ -36,6 +36,7 @@ class IntakeRow:
     expires_at: datetime | None
     traceparent: str | None
     throttle: str | None  # JSON
+    needs_approval: bool = False
 
 
 class Result(StrEnum):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from carillon_shared.domain.states import EventStatus
 from carillon_shared.lifecycle import CrashPoint, crash_point
 from carillon_shared.telemetry import metrics
 
@@ -102,13 +103,19 @@ class Intake:
         later = row.deliver_at is not None and row.deliver_at > at.now
         is_duplicate = stored.result is Result.DUPLICATE
         metrics.INTAKE_EVENTS.labels(stored.result.value).inc()
-        if stored.event_id is not None and not later and not is_duplicate:
+        if stored.event_id is not None and not later and not is_duplicate and not row.needs_approval:
             self._fast_path.offer(stored.event_id, row)
         return {
             "id": str(stored.event_id),
-            "status": "scheduled" if later else "accepted",
+            "status": _status(row, later=later),
             "duplicate": is_duplicate,
         }
+
+
+def _status(row: IntakeRow, *, later: bool) -> str:
+    if row.needs_approval:
+        return EventStatus.PENDING_APPROVAL.value
+    return (EventStatus.SCHEDULED if later else EventStatus.ACCEPTED).value
 
 
 def event_conflict(event_id: str | None) -> Problem:

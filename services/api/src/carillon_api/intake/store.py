@@ -18,7 +18,7 @@ _ACCEPT = """
 SELECT n, event_id, result FROM carillon.accept_events(
     $1::integer[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[],
-    $16::timestamptz[], $17::text[], $18::text[])
+    $16::timestamptz[], $17::text[], $18::text[], $19::boolean[])
 """
 _DATA_CLASSES = ("22", "23", "54")  # data exception, constraint violation, program limit exceeded
 _CHECK_VIOLATION = "23514"
@@ -161,6 +161,7 @@ def columns(rows: Sequence[IntakeRow]) -> list[list[object]]:
         [row.expires_at for row in rows],
         [row.traceparent for row in rows],
         [row.throttle for row in rows],
+        [row.needs_approval for row in rows],
     ]
 
 

@@ -108,6 +108,9 @@ class EventTypeBody(Written):
         description="In a person's quiet hours: wait until they end, be sent all the same, or not at all. "
         "What is urgent is always sent, and the feed is never silent.",
     )
+    approval: StrictBool = Field(
+        default=False, description="Every event waits until an operator approves or rejects it."
+    )
     on_unknown: Literal["at_least_once", "at_most_once"] = "at_least_once"
     expires_after: Annotated[Duration, Field(gt=0)] | None = None
     payload_schema: Annotated[dict[str, Any], AfterValidator(_check_schema)] | None = Field(

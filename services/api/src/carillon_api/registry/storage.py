@@ -9,22 +9,22 @@ from carillon_shared.db.pool import Connection
 from carillon_api.registry.models import EventType, EventTypeBody
 
 _COLUMNS = """name, category, channels::text[], lane::text, mandatory, audience, retry, throttle,
-    coalesce(quiet_hours, 'hold') AS quiet_hours, on_unknown::text, expires_after, payload_schema,
+    coalesce(quiet_hours, 'hold') AS quiet_hours, approval, on_unknown::text, expires_after, payload_schema,
     sender_name, sender_address, reply_to, created_at, updated_at"""
 
 _PUT = f"""
 INSERT INTO carillon.event_types AS t (
     tenant_id, name, category, channels, lane, mandatory, audience, retry, throttle, on_unknown,
-    expires_after, payload_schema, sender_name, sender_address, reply_to, quiet_hours)
+    expires_after, payload_schema, sender_name, sender_address, reply_to, quiet_hours, approval)
 VALUES ($1, $2, $3, $4::text[]::carillon.channel[], $5::text::carillon.lane, $6, $7, $8, $9,
-        $10::text::carillon.unknown_rule, $11, $12, $13, $14, $15, $16)
+        $10::text::carillon.unknown_rule, $11, $12, $13, $14, $15, $16, $17)
 ON CONFLICT (tenant_id, name) DO UPDATE SET
     category = excluded.category, channels = excluded.channels, lane = excluded.lane,
     mandatory = excluded.mandatory, audience = excluded.audience, retry = excluded.retry,
     throttle = excluded.throttle, on_unknown = excluded.on_unknown, expires_after = excluded.expires_after,
     payload_schema = excluded.payload_schema,
     sender_name = excluded.sender_name, sender_address = excluded.sender_address,
-    reply_to = excluded.reply_to, quiet_hours = excluded.quiet_hours,
+    reply_to = excluded.reply_to, quiet_hours = excluded.quiet_hours, approval = excluded.approval,
     updated_at = now()
 RETURNING {_COLUMNS}, (xmax = 0) AS created
 """
@@ -52,6 +52,7 @@ async def put_event_type(
         body.sender_address,
         body.reply_to,
         body.quiet_hours,
+        body.approval,
     )
     assert row is not None  # noqa: S101 - an upsert returns its row
     return _event_type(dict(row)), row["created"]

@@ -14,6 +14,15 @@ _FIND = """
     WHERE status IN ('dispatching', 'dispatched') AND expires_at <= now() AND id <> ALL ($1)
     ORDER BY id LIMIT $2
 """
+# What nobody has approved or rejected in time: like every hold, this ends after 30 days.
+_END_PENDING = """
+    UPDATE carillon.events SET status = 'expired'
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM carillon.events
+        WHERE status = 'pending_approval'
+          AND (expires_at <= now() OR id < carillon.uuid_floor(now() - interval '30 days'))
+        ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))
+"""
 # What is planned in part ends as expired; what is planned in full has its decisions in its deliveries.
 _END = """
     UPDATE carillon.events SET status = 'expired', owed_at = NULL
@@ -54,6 +63,12 @@ class Expiry:
             await self.expire(row["id"])
             self._done.add(row["id"])
         return len(rows)
+
+    async def sweep_pending(self) -> int:
+        """Expire events whose approval comes too late; return how many that were."""
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            tag = await connection.execute(_END_PENDING, self._batch)
+        return int(tag.split()[-1])
 
     async def expire(self, event_id: UUID) -> None:
         """Expire one event whose time has passed, in pages of its deliveries."""

@@ -83,6 +83,7 @@ def _rescues(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher
         clock=SystemClock(),
     )
     grace = settings.dispatcher_unknown_grace
+    expiry = Expiry(pool, batch=_BATCH)
     unknown = DueDeliveries(
         pool, publisher, kind="unknown", what="unknown", rule=after_unknown, batch=_BATCH, grace=grace
     )
@@ -94,7 +95,8 @@ def _rescues(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher
         Sweep("pending-receipts", interval, PendingReceipts(pool, batch=_BATCH).apply, _BATCH),
         Sweep("unknown", interval, unknown.bring_on, _BATCH),
         Sweep("overdue-retries", interval, retries.bring_on, _BATCH),
-        Sweep("expired-events", interval, Expiry(pool, batch=_BATCH).sweep, _BATCH),
+        Sweep("expired-events", interval, expiry.sweep, _BATCH),
+        Sweep("expired-approvals", interval, expiry.sweep_pending, _BATCH),
     ]
 
 

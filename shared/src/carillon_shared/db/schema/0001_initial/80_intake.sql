@@ -55,7 +55,7 @@ CREATE FUNCTION carillon.accept_events(
     tenant_ids integer[], sources text[], external_ids text[], body_hashes bytea[], types text[], categories text[],
     lanes text[], channel_lists text[], subjects text[], times timestamptz[], datas text[], audiences text[],
     inline_lists text[], actors text[], deliver_ats timestamptz[], expires_ats timestamptz[], traceparents text[],
-    throttles text[], publish_grace_seconds double precision DEFAULT 10)
+    throttles text[], approvals boolean[], publish_grace_seconds double precision DEFAULT 10)
 RETURNS TABLE (n integer, event_id uuid, result text, accepted_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -103,9 +103,11 @@ BEGIN
     SELECT k.event_id, tenant_ids[w], types[w], sources[w], external_ids[w], subjects[w],
            coalesce(times[w], moment), categories[w], lanes[w]::carillon.lane, channel_lists[w]::carillon.channel[],
            datas[w]::jsonb, audiences[w]::jsonb, inline_lists[w]::jsonb, actors[w],
-           CASE WHEN deliver_ats[w] > moment THEN 'scheduled' ELSE 'accepted' END::carillon.event_status,
+           CASE WHEN approvals[w] THEN 'pending_approval' WHEN deliver_ats[w] > moment THEN 'scheduled'
+                ELSE 'accepted' END::carillon.event_status,
            moment, deliver_ats[w], expires_ats[w],
-           greatest(deliver_ats[w], moment + make_interval(secs => publish_grace_seconds)),
+           CASE WHEN NOT approvals[w]
+                THEN greatest(deliver_ats[w], moment + make_interval(secs => publish_grace_seconds)) END,
            throttles[w] IS NOT NULL, traceparents[w]
     FROM unnest(won) AS w
     JOIN carillon.event_keys k
