@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from carillon_shared.db.pool import CONNECT_SECONDS, Pool
+from carillon_shared.db.pool import CONNECT_SECONDS, Pool, transaction
 from carillon_shared.delivery.attempt import Attempted
 from carillon_shared.delivery.suppressing import SUPPRESS, suppressions_of
 from carillon_shared.delivery.work import Ended, Item
@@ -91,7 +91,7 @@ class WorkStore:
         self, suppressing: tuple[Any, ...], settle: tuple[Any, ...], request: LeaseRequest | None
     ) -> Answer:
         """Settle first, so that rows are locked in the order of every wave; lease what is not suppressed."""
-        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection, connection.transaction():
+        async with transaction(self._pool) as connection:
             rows = await connection.fetch(_SETTLE, *settle)
             await connection.execute(SUPPRESS, *suppressing)
             if request is not None:

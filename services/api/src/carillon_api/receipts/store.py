@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from carillon_shared.db.pool import CONNECT_SECONDS, Pool
+from carillon_shared.db.pool import Pool, transaction
 from carillon_shared.domain.suppressions import SUPPRESSED_SECONDS
 
 from carillon_api.receipts.receipt import Receipt, Report
@@ -33,7 +33,7 @@ async def record_receipts(pool: Pool, reports: Sequence[Report]) -> Written:
     rows = [(report.tenant_id, receipt) for report in reports for receipt in report.receipts]
     failures = [receipt.failure for _, receipt in rows]
     suppressing = _suppressions(rows)
-    async with pool.acquire(timeout=CONNECT_SECONDS) as connection, connection.transaction():
+    async with transaction(pool) as connection:
         row = await connection.fetchrow(
             _RECORD,
             [tenant_id for tenant_id, _ in rows],
