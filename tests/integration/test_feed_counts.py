@@ -24,10 +24,11 @@ LEFT JOIN LATERAL (
            i.seen_at IS NOT NULL OR i.attention_seq <= f.seen_all_seq AS seen
     FROM carillon.feed_items i
     WHERE i.tenant_id = f.tenant_id AND i.subscriber = f.subscriber
-      AND i.archived_at IS NULL AND i.deleted_at IS NULL) AS i ON true
+      AND i.archived_at IS NULL AND i.deleted_at IS NULL AND i.snoozed_until IS NULL) AS i ON true
 WHERE f.subscriber = $1 GROUP BY f.seq
 """
 
+_PAST = datetime(2020, 1, 1, tzinfo=UTC)
 _FLAG = st.sampled_from([None, True, False])
 _CHANGES = st.builds(
     Change,
@@ -35,7 +36,7 @@ _CHANGES = st.builds(
     seen=_FLAG,
     archived=_FLAG,
     snoozes=st.booleans(),
-    snoozed_until=st.sampled_from([None, datetime(2030, 1, 1, tzinfo=UTC)]),
+    snoozed_until=st.sampled_from([None, _PAST, datetime(2060, 1, 1, tzinfo=UTC)]),
     deleted=st.sampled_from([False] * 9 + [True]),
 )
 _STEPS = st.lists(
@@ -43,6 +44,7 @@ _STEPS = st.lists(
         st.just(("add",)),
         st.tuples(st.just("change"), _CHANGES, st.sets(st.integers(0, 9), max_size=4)),
         st.just(("archive-read",)),
+        st.just(("wake",)),
         st.tuples(st.just("mark"), st.booleans()),
     ),
     min_size=1,
@@ -78,6 +80,8 @@ class _Feed:
                 await self.change(change, [item for n, item in enumerate(self.items) if n % 10 in places])
             case ("archive-read",):
                 await self.change(Change(archived=True), None)
+            case ("wake",):
+                await self.tenant.pool.fetch("SELECT * FROM carillon.wake_snoozed(100)")
             case ("mark", read):
                 async with tenant_transaction(self.pool, self.tenant.id) as connection:
                     await mark_all(connection, self.number, read=read)
@@ -133,12 +137,13 @@ async def test_concurrent_changes_keep_the_counts_and_leave_no_hole(tenant: Tena
 
     async def feed_change(n: int, *, read: bool) -> None:
         async with tenant_transaction(pool, tenant.id) as connection:
-            change = Change(read=read, archived=n % 3 == 0)
+            change = Change(read=read, archived=n % 3 == 0, snoozes=n % 3 == 1, snoozed_until=_PAST)
             await change_items(connection, feed.number, change, ids=ids[n % 4 : n % 4 + 4])
 
     await asyncio.gather(
         *(flip(n) for n in range(6)),
         *(feed.step(("add",)) for _ in range(5)),
         *(feed.step(("mark", bool(n % 2))) for n in range(4)),
+        *(feed.step(("wake",)) for _ in range(4)),
     )
     await feed.check()

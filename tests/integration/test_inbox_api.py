@@ -152,6 +152,40 @@ async def test_a_snoozed_item_is_hidden_until_its_time(person: Client, tenant: T
     )
 
 
+async def test_what_is_snoozed_is_in_no_count_and_archiving_ends_it(person: Client, tenant: Tenant) -> None:
+    ids = await _add(tenant, 3)
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    done = await person.call("POST", "/v1/inbox:bulk", json={"ids": ids[:2], "set": {"snoozed_until": later}})
+    assert _numbers(done["counts"]) == (1, 1, 4)
+    assert await _shown(person, filter="snoozed") == [ids[1], ids[0]]
+    assert await _shown(person, filter="unread") == [ids[2]]
+    done = await person.call("PATCH", f"/v1/inbox/{ids[0]}", json={"archived": True})
+    assert _numbers(done["counts"]) == (1, 1, 5)
+    assert done["item"]["snoozed_until"] is None
+    assert await _shown(person, filter="snoozed") == [ids[1]]
+    done = await person.call("PATCH", f"/v1/inbox/{ids[1]}", json={"snoozed_until": None})
+    assert _numbers(done["counts"]) == (2, 2, 6)
+
+
+async def test_several_are_deleted_as_one_change(person: Client, tenant: Tenant) -> None:
+    ids = await _add(tenant, 3)
+    done = await person.call("POST", "/v1/inbox:bulk", json={"ids": ids[:2], "set": {"deleted": True}})
+    assert done == {"items": [], "counts": {"unread": 1, "unseen": 1, "seq": 4}}
+    assert await _shown(person) == [ids[2]]
+    for wrong in ({"deleted": True, "read": True}, {"deleted": False}):
+        await person.call("POST", "/v1/inbox:bulk", json={"ids": ids, "set": wrong}, expect=422)
+    await person.call("PATCH", f"/v1/inbox/{ids[2]}", json={"deleted": True}, expect=422)
+
+
+async def test_pages_of_what_is_unread_go_on_until_there_is_no_more(person: Client, tenant: Tenant) -> None:
+    ids = await _add(tenant, 7)
+    await person.call("POST", "/v1/inbox:bulk", json={"ids": ids[2:5], "set": {"read": True}})
+    first = await person.call("GET", "/v1/inbox?filter=unread&limit=3")
+    second = await person.call("GET", f"/v1/inbox?filter=unread&limit=3&cursor={first['next_cursor']}")
+    assert [item["id"] for item in first["data"] + second["data"]] == [ids[6], ids[5], ids[1], ids[0]]
+    assert second["next_cursor"] is None
+
+
 async def test_a_deleted_item_leaves_no_content_behind(person: Client, tenant: Tenant) -> None:
     ids = await _add(tenant, 2, title="Secret", data={"secret": 1})
     done = await person.call("DELETE", f"/v1/inbox/{ids[0]}")

@@ -48,7 +48,8 @@ def _was_changed(item: Record) -> bool:
 
 
 def _counters(feed: Record, items: Sequence[Record]) -> Iterator[Violation]:
-    shown = [item for item in items if item["archived_at"] is None and item["deleted_at"] is None]
+    put_away = ("archived_at", "snoozed_until", "deleted_at")
+    shown = [item for item in items if all(item[mark] is None for mark in put_away)]
     for counter, mark, marker in (
         ("unread", "read_at", "read_all_seq"),
         ("unseen", "seen_at", "seen_all_seq"),

@@ -11,6 +11,7 @@ from carillon_api.inbox.models import Counts, InboxItem
 from carillon_api.inbox.person import number_of
 from carillon_api.inbox.reading import read_counts, read_items
 from carillon_api.services import Services
+from carillon_api.stream.announcing import MAX_ITEMS
 from carillon_api.stream.frames import item_state
 
 
@@ -18,7 +19,7 @@ from carillon_api.stream.frames import item_state
 class Done:
     """What a change came to."""
 
-    items: list[InboxItem]  # those asked for, as they are now
+    items: list[InboxItem]  # those asked for, as they are now; enough of them when all were
     counts: Counts
     changed: frozenset[UUID]  # those that are different from before
 
@@ -30,7 +31,7 @@ async def change(
     async with tenant_transaction(services.pool, caller.tenant_id) as connection:
         number = await number_of(connection, caller.subscriber)
         changed = await change_items(connection, number, what, ids=ids)
-        items = await read_items(connection, number, changed if ids is None else ids)
+        items = await read_items(connection, number, changed[: MAX_ITEMS + 1] if ids is None else ids)
         counts = await read_counts(connection, number)
     done = Done(items, counts, frozenset(changed))
     if changed:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from carillon_shared.db.pool import Connection
 
-from carillon_api.inbox.item_sql import IS_READ, IS_SEEN, READ_AT, SEEN_AT
-from carillon_api.inbox.models import Counts, ItemChange
+from carillon_api.inbox.item_sql import IS_READ, IS_SEEN, IS_SHOWN, READ_AT, SEEN_AT
+from carillon_api.inbox.models import BulkChange, Counts, ItemChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,14 @@ class Change:
             archived=change.archived,
             snoozes="snoozed_until" in change.model_fields_set,
             snoozed_until=change.snoozed_until,
+            deleted=isinstance(change, BulkChange) and bool(change.deleted),
         )
 
 
 # What differs is written, and nothing else: no number is taken for a change that changes nothing. Marking
 # something unread or unseen gives it a new attention_seq, which lifts it over the markers of read-all and
-# seen-all; what else those markers say of it is therefore written into the row.
+# seen-all; what else those markers say of it is therefore written into the row. What is archived or snoozed
+# is in no count, and archiving ends a snooze.
 _CHANGE = f"""
 WITH old AS (
     SELECT i.id, i.attention_seq, i.archived_at, i.snoozed_until, f.seq AS feed_seq,
@@ -52,23 +54,26 @@ WITH old AS (
            CASE coalesce($4, was_seen) WHEN true THEN coalesce(seen_at, now()) END AS seen_at,
            CASE coalesce($5, archived_at IS NOT NULL) WHEN true THEN coalesce(archived_at, now()) END
                AS archived_at,
-           CASE WHEN $6 THEN $7::timestamptz ELSE snoozed_until END AS snoozed_until,
+           CASE WHEN $6 THEN $7::timestamptz WHEN $5 THEN NULL ELSE snoozed_until END AS snoozed_until,
            (was_read AND NOT coalesce($3, true)) OR (was_seen AND NOT coalesce($4, true))
                AS draws_attention,
            attention_seq, feed_seq, snoozed_until AS was_snoozed_until
     FROM old
 ), changed AS (
-    SELECT * FROM new
+    SELECT *, NOT (was_archived OR was_snoozed_until IS NOT NULL) AS was_shown,
+           NOT (is_archived OR snoozed_until IS NOT NULL OR $8) AS is_shown
+    FROM new
     WHERE $8 OR (is_read, is_seen, is_archived, snoozed_until) IS DISTINCT FROM
                 (was_read, was_seen, was_archived, was_snoozed_until)
 ), written AS (
     UPDATE carillon.feed_items i
     SET seq = c.feed_seq + 1,
         attention_seq = CASE WHEN c.draws_attention THEN c.feed_seq + 1 ELSE c.attention_seq END,
-        read_at = c.read_at, seen_at = c.seen_at, archived_at = c.archived_at,
-        snoozed_until = c.snoozed_until,
-        -- A tombstone keeps no content.
+        read_at = c.read_at, seen_at = c.seen_at,
+        -- A tombstone keeps no content, and never wakes.
         deleted_at = CASE WHEN $8 THEN now() END,
+        archived_at = CASE WHEN NOT $8 THEN c.archived_at END,
+        snoozed_until = CASE WHEN NOT $8 THEN c.snoozed_until END,
         title = CASE WHEN $8 THEN '' ELSE i.title END, body = CASE WHEN $8 THEN '' ELSE i.body END,
         action_url = CASE WHEN $8 THEN NULL ELSE i.action_url END,
         data = CASE WHEN $8 THEN jsonb_build_object() ELSE i.data END
@@ -79,10 +84,10 @@ WITH old AS (
     UPDATE carillon.feeds f
     SET seq = f.seq + 1, unread = f.unread + d.unread, unseen = f.unseen + d.unseen
     FROM (
-        SELECT sum((NOT is_read AND NOT is_archived AND NOT $8)::integer
-                   - (NOT was_read AND NOT was_archived)::integer)::integer AS unread,
-               sum((NOT is_seen AND NOT is_archived AND NOT $8)::integer
-                   - (NOT was_seen AND NOT was_archived)::integer)::integer AS unseen
+        SELECT sum((is_shown AND NOT is_read)::integer - (was_shown AND NOT was_read)::integer)::integer
+                   AS unread,
+               sum((is_shown AND NOT is_seen)::integer - (was_shown AND NOT was_seen)::integer)::integer
+                   AS unseen
         FROM changed HAVING count(*) > 0) AS d
     WHERE f.subscriber = $1
 )
@@ -90,7 +95,7 @@ SELECT id FROM written
 """
 
 _THESE = _CHANGE.format(which="i.id = ANY ($2)")
-_READ_ONES = _CHANGE.format(which=f"$2::uuid[] IS NULL AND i.archived_at IS NULL AND {IS_READ}")
+_READ_ONES = _CHANGE.format(which=f"$2::uuid[] IS NULL AND {IS_SHOWN} AND {IS_READ}")
 
 _READ_ALL = """
 UPDATE carillon.feeds
@@ -109,7 +114,7 @@ RETURNING unread, unseen, seq
 async def change_items(
     connection: Connection, number: int, change: Change, *, ids: list[UUID] | None
 ) -> list[UUID]:
-    """Change these items, or with None all that are read and not archived; return those that differ."""
+    """Change these items, or with None all that are read and shown; return those that differ."""
     # A statement of its own: the next one then sees what others committed while this one waited.
     await connection.execute("SELECT 1 FROM carillon.feeds WHERE subscriber = $1 FOR UPDATE", number)
     rows = await connection.fetch(

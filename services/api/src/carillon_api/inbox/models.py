@@ -12,7 +12,7 @@ from carillon_api.written import Written, WrittenPart
 MAX_SNOOZE = timedelta(days=366)
 MAX_BULK = 500
 
-Filter = Literal["all", "unread", "unseen", "archived"]
+Filter = Literal["all", "unread", "unseen", "archived", "snoozed"]
 
 
 class InboxItem(BaseModel):
@@ -77,7 +77,11 @@ def _soon(moment: datetime) -> datetime:
 
 
 class ItemChange(WrittenPart):
-    """What to change. Reading implies having seen. `snoozed_until: null` wakes an item."""
+    """What to change. Reading implies having seen.
+
+    A snoozed item is hidden and not counted until its time, when it comes back unread; `snoozed_until: null`
+    brings it back at once and as it is. Archiving ends a snooze.
+    """
 
     read: StrictBool | None = None
     seen: StrictBool | None = None
@@ -91,11 +95,23 @@ class ItemChange(WrittenPart):
         return self
 
 
+class BulkChange(ItemChange):
+    """What to change in several items; `deleted: true` stands alone."""
+
+    deleted: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _deletes_only(self) -> Self:
+        if self.deleted and len(self.model_fields_set) > 1:
+            raise ValueError("what is deleted cannot be changed besides")
+        return self
+
+
 class BulkBody(Written):
     """The same change to several items, as one change of the feed."""
 
     ids: Annotated[list[UUID], Field(min_length=1, max_length=MAX_BULK)]
-    set: ItemChange
+    set: BulkChange
 
 
 class Ticket(BaseModel):

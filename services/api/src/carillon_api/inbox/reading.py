@@ -7,16 +7,16 @@ from uuid import UUID
 
 from carillon_shared.db.pool import Connection
 
-from carillon_api.inbox.item_sql import IS_READ, IS_SEEN, ITEM_COLUMNS, ITEM_FIELDS
+from carillon_api.inbox.item_sql import IS_READ, IS_SEEN, IS_SHOWN, ITEM_COLUMNS, ITEM_FIELDS
 from carillon_api.inbox.models import Counts, Filter, InboxItem
 
-_NOT_PUT_AWAY = "i.archived_at IS NULL AND (i.snoozed_until IS NULL OR i.snoozed_until <= now())"
-
-_FILTERS: dict[Filter, str] = {
-    "all": _NOT_PUT_AWAY,
-    "unread": f"{_NOT_PUT_AWAY} AND NOT {IS_READ}",
-    "unseen": f"{_NOT_PUT_AWAY} AND NOT {IS_SEEN}",
-    "archived": "i.archived_at IS NOT NULL",
+# Which items, and how many of them there are at most: where all is read, nobody looks through all for more.
+_FILTERS: dict[Filter, tuple[str, str]] = {
+    "all": (IS_SHOWN, "$5"),
+    "unread": (f"{IS_SHOWN} AND NOT {IS_READ}", "least($5, f.unread)"),
+    "unseen": (f"{IS_SHOWN} AND NOT {IS_SEEN}", "least($5, f.unseen)"),
+    "archived": ("i.archived_at IS NOT NULL", "$5"),
+    "snoozed": ("i.snoozed_until IS NOT NULL", "$5"),
 }
 
 # One statement is one snapshot, so the counts belong to exactly these items.
@@ -27,8 +27,8 @@ LEFT JOIN LATERAL (
     SELECT {ITEM_COLUMNS} FROM carillon.feed_items i
     WHERE i.tenant_id = f.tenant_id AND i.subscriber = f.subscriber AND i.deleted_at IS NULL
       AND ($2::uuid IS NULL OR i.id < $2) AND ($3::text IS NULL OR i.category = $3)
-      AND ($4::text IS NULL OR i.type = $4) AND {{filter}}
-    ORDER BY i.id DESC LIMIT $5
+      AND ($4::text IS NULL OR i.type = $4) AND {{which}}
+    ORDER BY i.id DESC LIMIT {{most}}
 ) AS i ON true
 WHERE f.subscriber = $1
 ORDER BY i.id DESC
@@ -48,8 +48,9 @@ class PageQuery:
 
 async def read_page(connection: Connection, number: int, query: PageQuery) -> tuple[list[InboxItem], Counts]:
     """Return the items, newest first, and the counts of the same moment."""
+    which, most = _FILTERS[query.filter]
     rows = await connection.fetch(
-        _PAGE.format(filter=_FILTERS[query.filter]),
+        _PAGE.format(which=which, most=most),
         number,
         query.before,
         query.category,

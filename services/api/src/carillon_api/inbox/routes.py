@@ -40,7 +40,7 @@ async def list_inbox(
 ) -> InboxPage:
     """Return a page of your feed, newest first, with the counts of the same moment.
 
-    `all` leaves out what is archived or snoozed.
+    `all`, `unread` and `unseen` leave out what is archived or snoozed, as the counts do.
     """
     query = PageQuery(
         filter=shown, category=category, type=event_type, before=_before(cursor), limit=limit + 1
@@ -98,7 +98,10 @@ async def archive_read(caller: Caller, services: Parts) -> ChangedCounts:
 
 @router.post("/inbox:bulk")
 async def change_items(body: BulkBody, caller: Caller, services: Parts) -> ChangedItems:
-    """Change several items at once, as one change. Ids that are not there are left out of the answer."""
+    """Change or delete several items at once, as one change.
+
+    The answer has no items for ids that are not there, or not any more.
+    """
     done = await changes.change(services, caller, Change.asked(body.set), ids=body.ids)
     return ChangedItems(items=done.items, counts=done.counts)
 

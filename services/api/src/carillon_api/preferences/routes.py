@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from carillon_api.authentication.callers import SubscriberToken
 from carillon_api.dependencies import current_subscriber
 from carillon_api.preferences import documents
+from carillon_api.preferences.options import PreferenceOptions, read_options
 from carillon_api.preferences.quiet_hours import OwnPreferences, QuietHours
 from carillon_api.subscribers.people import Parts, existing_number
 
@@ -32,6 +33,13 @@ async def put_preferences(body: OwnPreferences, person: Person, services: Parts)
     async with tenant_transaction(services.pool, person.tenant_id) as connection:
         number = await existing_number(connection, person.subscriber)
         return await documents.replace(connection, body, tenant_id=person.tenant_id, number=number)
+
+
+@router.get("/preferences/options")
+async def get_preference_options(person: Person, services: Parts) -> PreferenceOptions:
+    """Return what you can choose about: channels that reach you, and categories with their event types."""
+    async with tenant_transaction(services.pool, person.tenant_id) as connection:
+        return await read_options(connection, await existing_number(connection, person.subscriber))
 
 
 @router.get("/quiet-hours")

@@ -15,7 +15,8 @@ from carillon_api.stream.hub import Hub
 
 _AT_ONCE = 200
 _MAX_WAITING = 5_000
-_MAX_ITEMS = 100  # a change of more is announced by its number only
+MAX_ITEMS = 100
+"""A change of more is announced by its number only."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,7 @@ class Announcer:
         head = LiveFrame(
             subscriber=subscriber, seq=counts.seq, unread=counts.unread, unseen=counts.unseen, tail=0
         )
-        too_much = len(change.get("items", ())) > _MAX_ITEMS
+        too_much = len(change.get("items", ())) > MAX_ITEMS
         changes = LiveChunk(tenant=tenant, event="update", tails=[{} if too_much else change], frames=[head])
         await self._hub.show(changes)  # without the detour, and also while the broker is away
         self._waiting.append(changes)

@@ -28,6 +28,7 @@ from carillon_dispatcher.sweepers.ranges import StalledRanges
 from carillon_dispatcher.sweepers.receipts import PendingReceipts
 from carillon_dispatcher.sweepers.reconciling import Reconciliations
 from carillon_dispatcher.sweepers.relay import Relay, RelayPublisher
+from carillon_dispatcher.sweepers.snoozes import Snoozes
 
 _BATCH = 1000
 _EVENT_PAGE = 1000
@@ -50,6 +51,7 @@ def sweeps(
     relay = Relay(pool, publisher, windows=windows, batch=settings.dispatcher_relay_batch)
     outcomes = OutcomeRelay(pool, publisher, batch=_OUTCOMES)
     holds = DueHolds(pool, publisher, batch=_BATCH)
+    snoozes = Snoozes(pool, publisher, batch=_BATCH)
     dead_queues = DeadQueues(queues, interval=settings.dispatcher_dead_queue_interval, clock=SystemClock())
     reconciliations = Reconciliations(queues, pool, publisher)
     moved = MovedDeadLetters(pool, publisher)
@@ -59,6 +61,7 @@ def sweeps(
         Sweep("relay", settings.dispatcher_relay_interval, relay.relay, settings.dispatcher_relay_batch),
         Sweep("outcomes", settings.dispatcher_outcome_interval, outcomes.relay, _OUTCOMES),
         Sweep("holds", settings.dispatcher_hold_interval, holds.release, _BATCH),
+        Sweep("snoozes", settings.dispatcher_hold_interval, snoozes.wake, _BATCH),
         Sweep("completion", settings.dispatcher_completion_interval, completion.sweep, _EVENT_PAGE),
         Sweep("cancellations", settings.dispatcher_operation_interval, Cancellations(pool).sweep, 1),
         Sweep("operations", settings.dispatcher_operation_interval, operations.work, 1),
