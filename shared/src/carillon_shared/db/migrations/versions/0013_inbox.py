@@ -5,7 +5,7 @@ from alembic import op
 from carillon_shared.db.schema import run_scripts
 
 revision = "0013"
-down_revision = "0008"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
