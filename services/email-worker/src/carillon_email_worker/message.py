@@ -23,6 +23,8 @@ UnsubscribeUrl = Callable[[LeasedDelivery], str | None]
 
 # RFC 3834: keeps out-of-office replies away.
 _AUTOMATIC: Final = plain_header("Auto-Submitted", "auto-generated")
+# Some relays write a Message-ID of their own, so the delivery is named twice.
+_DELIVERY: Final = plain_header("X-Carillon-Delivery", "{reference}")
 
 
 class OutgoingMail(NamedTuple):
@@ -45,9 +47,13 @@ class MailComposer:
     unsubscribe_url: UnsubscribeUrl | None = None
     bounce_address: str | None = None  # where mail comes back to; None: to the sender
     _events: EventMails = field(init=False, repr=False, compare=False)
+    _naming: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Let mails be rendered with their own links."""
+        """Let mails be rendered with their own links. Raises `ValueError` for a domain that is none."""
+        domain = self.message_id_domain.replace("{", "{{").replace("}", "}}")
+        naming = plain_header("Message-ID", f"<{{reference}}@{domain}>") + _DELIVERY
+        object.__setattr__(self, "_naming", naming)
         object.__setattr__(self, "_events", EventMails(self._body) if self.unsubscribe_url else EventMails())
 
     def __call__(self, delivery: LeasedDelivery) -> OutgoingMail:
@@ -61,9 +67,8 @@ class MailComposer:
             address_header("To", recipient),
             body.subject,
             _date_header(int(self.clock.now().timestamp())),
-            plain_header("Message-ID", f"<{reference}@{self.message_id_domain}>"),
+            self._naming.format(reference=reference),
             _AUTOMATIC,
-            plain_header("X-Carillon-Delivery", reference),  # some relays write their own Message-ID
             *self._unsubscribe(delivery),
         ]
         return OutgoingMail(

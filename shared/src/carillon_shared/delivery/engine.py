@@ -32,9 +32,10 @@ from carillon_shared.delivery.store import Answer, LeaseRequest, WorkStore
 from carillon_shared.delivery.verdicts import after_refused_lease, after_settle, leased_delivery
 from carillon_shared.delivery.work import Chunk, Ended, Item, Lease
 from carillon_shared.domain.delivery import LeasedDelivery
+from carillon_shared.domain.outcomes import Sent
 from carillon_shared.lifecycle.crash import crash_point
 from carillon_shared.lifecycle.crash_points import CrashPoint
-from carillon_shared.retry.decision import decide
+from carillon_shared.retry.decision import SENT, Decision, decide
 
 log = structlog.get_logger(__name__)
 
@@ -280,7 +281,14 @@ class DeliveryEngine:
         attempted = await self._attempts.attempt(delivery, permit)
         crash_point(CrashPoint.WORKER_AFTER_PROVIDER_REPLY)
         ended = self._clock.monotonic()
-        decision = decide(
+        sent = type(attempted.outcome) is Sent
+        decision = SENT if sent else self._decide(item, delivery, row, attempted)
+        self._ended.append(Ended(item, lease, delivery, attempted, decision, started, ended))
+        self._slots.free(item.chunk.message.lane)
+        self._work.set()
+
+    def _decide(self, item: Item, delivery: LeasedDelivery, row: Any, attempted: Attempted) -> Decision:
+        return decide(
             attempted.outcome,
             policy=item.chunk.event.policy,
             attempts=delivery.attempt - row["budget_start"],
@@ -288,9 +296,6 @@ class DeliveryEngine:
             uniform=random.uniform,
             spared=attempted.spared,
         )
-        self._ended.append(Ended(item, lease, delivery, attempted, decision, started, ended))
-        self._slots.free(item.chunk.message.lane)
-        self._work.set()
 
     def _publish(self, following: Sequence[Aftermath]) -> None:
         if following:

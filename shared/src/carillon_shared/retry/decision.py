@@ -17,8 +17,8 @@ class Decision:
     hold_reason: HoldReason | None = None
 
 
-_SENT = Decision(DeliveryStatus.SENT)
-
+SENT = Decision(DeliveryStatus.SENT)
+"""What follows a `Sent`."""
 
 SPARED_SECONDS = 86_400.0
 """How long after its first attempt an outage of the provider is not held against a delivery."""
@@ -39,7 +39,7 @@ def decide(
     """
     match outcome:
         case Sent():
-            return _SENT
+            return SENT
         case Undeliverable(reason=reason):
             return Decision(DeliveryStatus.FAILED, reason)
         case Rejected(reason=reason):
