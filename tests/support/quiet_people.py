@@ -38,4 +38,10 @@ async def end_quiet_hours(planning: Planning) -> None:
         WHERE quiet IS NOT NULL""",
         over_by_now(),
     )
+    await make_due(planning)
+
+
+async def make_due(planning: Planning) -> None:
+    """Let everything that waits have waited long enough."""
     await planning.owner.execute("UPDATE carillon.due SET due_at = now() WHERE kind = 'hold'")
+    await planning.owner.execute("UPDATE carillon.digests SET closes_at = now() WHERE closed_at IS NULL")

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from carillon_shared.clock import Clock
-from carillon_shared.content.builtin import builtin_templates
+from carillon_shared.content.builtin import DIGEST, builtin_templates
 from carillon_shared.content.layouts import with_layouts
 from carillon_shared.db.pool import CONNECT_SECONDS, Pool
 from carillon_shared.delivery.work import EventWork
@@ -79,8 +79,8 @@ class Catalogue:
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
             rows = await connection.fetch(_EVENTS, list(event_ids), min(event_ids), max(event_ids))
             now = self._clock.monotonic()
-            keys = {(row["tenant_id"], row["type"]) for row in rows}
-            anew = {(row["tenant_id"], row["type"]) for row in rows if row["id"] in again}
+            keys = {key for row in rows for key in _type_keys(row)}
+            anew = {key for row in rows if row["id"] in again for key in _type_keys(row)}
             missing = [key for key in keys if key in anew or not self._is_fresh(key, now)]
             if missing:
                 await self._read_types(connection, missing, now)
@@ -103,7 +103,8 @@ class Catalogue:
             self._types[key] = _Type(found.get(key), name=key[1], channel=self._channel, read_at=now)
 
     def _event(self, row: asyncpg.Record, tenants: dict[int, TenantProfile]) -> EventWork:
-        kind = self._types[row["tenant_id"], row["type"]]
+        key, *items = _type_keys(row)
+        kind = self._types[key]
         tenant = tenants.get(row["tenant_id"])
         if tenant is None:
             tenant = tenants[row["tenant_id"]] = _tenant(row)
@@ -121,7 +122,21 @@ class Catalogue:
             reply_to=kind.reply_to,
             mandatory=kind.mandatory,
         )
-        return EventWork(content, kind.templates, kind.policy)
+        titles = {name: self._types[tenant_id, name].templates for tenant_id, name in items} or None
+        return EventWork(content, kind.templates, kind.policy, titles)
+
+
+def _type_keys(row: asyncpg.Record) -> list[_TypeKey]:
+    """Return the type an event is written with, and for a digest of several types those of its items.
+
+    A digest of one type is written, retried and signed as that type is.
+    """
+    tenant_id, name = row["tenant_id"], row["type"]
+    if name != DIGEST:
+        return [(tenant_id, name)]
+    if own := row["data"].get("type"):
+        return [(tenant_id, own)]
+    return [(tenant_id, DIGEST), *((tenant_id, each) for each in row["data"].get("types", ()))]
 
 
 def _templates(row: asyncpg.Record | None, *, name: str, channel: Channel) -> Mapping[str, Mapping[str, Any]]:

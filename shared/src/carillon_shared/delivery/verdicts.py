@@ -5,6 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
+from carillon_shared.content.digest_items import with_titles
 from carillon_shared.delivery.aftermath import Aftermath, Again, Buried
 from carillon_shared.delivery.work import Ended, Item
 from carillon_shared.domain.delivery import LeasedDelivery, Recipient
@@ -16,7 +17,7 @@ Row = asyncpg.Record
 def leased_delivery(item: Item, row: Row) -> LeasedDelivery:
     """Return the delivery to send."""
     chunk = item.chunk
-    return LeasedDelivery(
+    delivery = LeasedDelivery(
         id=item.id,
         event=chunk.event.content.corrected(row["own_data"]),
         recipient=Recipient(
@@ -35,6 +36,7 @@ def leased_delivery(item: Item, row: Row) -> LeasedDelivery:
         first_attempt_at=row["first_attempt_at"],
         templates=chunk.event.templates,
     )
+    return with_titles(delivery, titles) if (titles := chunk.event.item_templates) is not None else delivery
 
 
 def after_refused_lease(item: Item, row: Row) -> Aftermath | None:

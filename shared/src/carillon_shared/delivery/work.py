@@ -7,6 +7,7 @@ from uuid import UUID
 
 from carillon_shared.broker.incoming import Incoming
 from carillon_shared.consumer.source import MessageSource
+from carillon_shared.content.digest_items import TemplatesOfTypes
 from carillon_shared.contracts.messages import WorkChunk
 from carillon_shared.delivery.attempt import Attempted
 from carillon_shared.domain.delivery import EventContent, LeasedDelivery
@@ -21,6 +22,7 @@ class EventWork:
     content: EventContent
     templates: Mapping[str, Mapping[str, Any]]  # by locale
     policy: RetryPolicy
+    item_templates: TemplatesOfTypes | None = None  # of a digest that gathers several types
 
 
 @dataclass(slots=True, eq=False)

@@ -90,6 +90,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     ALREADY_READ = "already_read"
+    EMPTY_DIGEST = "empty_digest"  # none of its members is to be sent any more
     CONDITION_NOT_MET = "condition_not_met"
     UNKNOWN_SUBSCRIBER = "unknown_subscriber"
     INVALID_ADDRESS = "invalid_address"

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import orjson
 from carillon_shared.content.audience import render_audience_rule
+from carillon_shared.content.builtin import DIGEST
 from carillon_shared.content.errors import ContentError
 from pydantic import ValidationError
 
@@ -41,7 +42,7 @@ async def complete(given: GivenEvent, types: EventTypes, at: Circumstances) -> I
         raise too_large(MAX_EVENT_BYTES)
     body = _validated(given.plain)
     event_type = await types.find(at.caller.tenant_id, body.type)
-    if event_type is None:
+    if event_type is None or body.type == DIGEST:  # those are made here only
         detail = "is no registered event type; register it with PUT /v1/event-types/{type}"
         raise invalid([{"pointer": "/type", "detail": detail}])
     body_hash = hashlib.sha256(canonical).digest()

@@ -22,7 +22,7 @@ from carillon_api.subscribers.models import Email, Line
 from carillon_api.written import Written, WrittenPart
 
 TYPE_PATTERN = r"^[a-z0-9_]+([.-][a-z0-9_]+)*$"
-_MAX_HOLD_SECONDS = 30 * 86_400
+MAX_HOLD_SECONDS = 30 * 86_400
 
 Duration = Annotated[
     float,
@@ -68,9 +68,42 @@ class Throttle(WrittenPart):
     """At most `limit` deliveries to one person within any window of `per`."""
 
     limit: Annotated[int, Field(ge=1, le=1_000, strict=True)]
-    per: Annotated[Duration, Field(ge=1, le=_MAX_HOLD_SECONDS)]
+    per: Annotated[Duration, Field(ge=1, le=MAX_HOLD_SECONDS)]
     channels: Annotated[list[Channel], Field(min_length=1)] | None = None
     on_exceed: Literal["hold", "reject", "skip"] = "hold"
+
+
+class Digest(WrittenPart):
+    """What comes within a window is gathered for each person and sent as one message.
+
+    Its templates see `data.items`, each with the `data`, `type`, `subject` and `time` of its event, and
+    `data.total`, how many they are.
+    """
+
+    window: Annotated[Duration, Field(ge=1, le=MAX_HOLD_SECONDS)]
+    sliding: StrictBool = Field(
+        default=False, description="The window begins anew with each event, until `max_window` is over."
+    )
+    max_window: Annotated[Duration, Field(ge=1, le=MAX_HOLD_SECONDS)] | None = None
+    key: Annotated[str, Field(pattern=r"^data(\.[A-Za-z0-9_-]+)+$", max_length=200)] | None = Field(
+        default=None,
+        description="Events with different values here are gathered apart.",
+        examples=["data.ticket_id"],
+    )
+    first_at_once: StrictBool = Field(
+        default=False, description="The first is sent at once; what follows within the window is gathered."
+    )
+    channels: Annotated[list[Channel], Field(min_length=1)] | None = Field(
+        default=None, description="Where it is gathered; left out: on all of the type's but the feed."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.sliding != (self.max_window is not None):
+            raise ValueError("max_window: goes with a sliding window, and a sliding window needs it")
+        if self.max_window is not None and self.max_window < self.window:
+            raise ValueError("max_window: is shorter than the window")
+        return self
 
 
 class InlinePerson(WrittenPart):
@@ -103,6 +136,10 @@ class EventTypeBody(Written):
     audience: AudienceRule | None = None
     retry: dict[Channel, Retry] = Field(default_factory=dict)
     throttle: Throttle | None = None
+    digest: Digest | None = None
+    frequency_cap: StrictBool = Field(
+        default=True, description="Whether the tenant's frequency caps hold and count it."
+    )
     quiet_hours: Literal["hold", "pass", "skip"] = Field(
         default="hold",
         description="In a person's quiet hours: wait until they end, be sent all the same, or not at all. "
@@ -126,9 +163,25 @@ class EventTypeBody(Written):
             raise ValueError("channels: names a channel twice")
         if self.throttle and not set(self.throttle.channels or ()) <= set(self.channels):
             raise ValueError("throttle.channels: names a channel that is not among channels")
+        self._check_digest()
         if self.mandatory and self.quiet_hours == "skip":
             raise ValueError("quiet_hours: what is mandatory cannot be skipped; hold it, or let it pass")
         return self
+
+    @property
+    def digest_channels(self) -> list[Channel]:
+        """Where its digest gathers: never in the feed."""
+        if self.digest is None:
+            return []
+        return self.digest.channels or [each for each in self.channels if each is not Channel.INAPP]
+
+    def _check_digest(self) -> None:
+        if self.digest is None:
+            return
+        if not self.digest_channels or not set(self.digest_channels) <= set(self.channels):
+            raise ValueError("digest.channels: names a channel that is not among channels, or none is left")
+        if Channel.INAPP in self.digest_channels:
+            raise ValueError("digest.channels: the feed shows everything at once")
 
 
 class EventType(EventTypeBody):

@@ -9,15 +9,16 @@ from carillon_shared.db.pool import Connection
 from carillon_api.registry.models import EventType, EventTypeBody
 
 _COLUMNS = """name, category, channels::text[], lane::text, mandatory, audience, retry, throttle,
-    coalesce(quiet_hours, 'hold') AS quiet_hours, approval, on_unknown::text, expires_after, payload_schema,
-    sender_name, sender_address, reply_to, created_at, updated_at"""
+    digest, frequency_cap, coalesce(quiet_hours, 'hold') AS quiet_hours, approval, on_unknown::text,
+    expires_after, payload_schema, sender_name, sender_address, reply_to, created_at, updated_at"""
 
 _PUT = f"""
 INSERT INTO carillon.event_types AS t (
     tenant_id, name, category, channels, lane, mandatory, audience, retry, throttle, on_unknown,
-    expires_after, payload_schema, sender_name, sender_address, reply_to, quiet_hours, approval)
+    expires_after, payload_schema, sender_name, sender_address, reply_to, quiet_hours, approval,
+    digest, frequency_cap)
 VALUES ($1, $2, $3, $4::text[]::carillon.channel[], $5::text::carillon.lane, $6, $7, $8, $9,
-        $10::text::carillon.unknown_rule, $11, $12, $13, $14, $15, $16, $17)
+        $10::text::carillon.unknown_rule, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 ON CONFLICT (tenant_id, name) DO UPDATE SET
     category = excluded.category, channels = excluded.channels, lane = excluded.lane,
     mandatory = excluded.mandatory, audience = excluded.audience, retry = excluded.retry,
@@ -25,6 +26,7 @@ ON CONFLICT (tenant_id, name) DO UPDATE SET
     payload_schema = excluded.payload_schema,
     sender_name = excluded.sender_name, sender_address = excluded.sender_address,
     reply_to = excluded.reply_to, quiet_hours = excluded.quiet_hours, approval = excluded.approval,
+    digest = excluded.digest, frequency_cap = excluded.frequency_cap,
     updated_at = now()
 RETURNING {_COLUMNS}, (xmax = 0) AS created
 """
@@ -53,6 +55,8 @@ async def put_event_type(
         body.reply_to,
         body.quiet_hours,
         body.approval,
+        _stored_digest(body),
+        body.frequency_cap,
     )
     assert row is not None  # noqa: S101 - an upsert returns its row
     return _event_type(dict(row)), row["created"]
@@ -92,6 +96,20 @@ def _stored_throttle(body: EventTypeBody) -> dict[str, Any] | None:
     }
 
 
+def _stored_digest(body: EventTypeBody) -> dict[str, Any] | None:
+    digest = body.digest
+    if digest is None:
+        return None
+    return {
+        "key": digest.key.split(".")[1:] if digest.key else [],
+        "window": "sliding" if digest.sliding else "fixed",
+        "seconds": round(digest.window),
+        "max_seconds": None if digest.max_window is None else round(digest.max_window),
+        "first_at_once": digest.first_at_once,
+        "channels": [channel.value for channel in body.digest_channels],
+    }
+
+
 def _event_type(row: Mapping[str, Any]) -> EventType:
     expires_after: timedelta | None = row["expires_after"]
     fields = {key: row[key] for key in EventType.model_fields if key in row}
@@ -101,6 +119,7 @@ def _event_type(row: Mapping[str, Any]) -> EventType:
             "type": row["name"],
             "priority": row["lane"],
             "throttle": _read_throttle(row["throttle"]),
+            "digest": _read_digest(row["digest"]),
             "expires_after": None if expires_after is None else expires_after.total_seconds(),
         }
     )
@@ -110,3 +129,16 @@ def _read_throttle(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if stored is None:
         return None
     return {"per" if name == "per_seconds" else name: value for name, value in stored.items()}
+
+
+def _read_digest(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if stored is None:
+        return None
+    return {
+        "key": ".".join(["data", *stored["key"]]) if stored["key"] else None,
+        "sliding": stored["window"] == "sliding",
+        "window": stored["seconds"],
+        "max_window": stored["max_seconds"],
+        "first_at_once": stored["first_at_once"],
+        "channels": stored["channels"],
+    }

@@ -72,23 +72,6 @@ class Preferences(Written):
     types: Choices = Field(default_factory=dict)
 
 
-class TenantDefaults(Written):
-    """What holds where a person or an event type says nothing."""
-
-    locale: LocaleTag = "en"
-    time_zone: TimeZone = "UTC"
-    sender_name: Line | None = None
-    sender_address: Email | None = None
-    reply_to: Email | None = None
-    disabled_channels: list[Channel] = Field(default_factory=list)
-    preferences: Preferences = Preferences()
-    brand: Annotated[dict[Name, str | int | float | bool], Field(max_length=50)] = Field(
-        default_factory=dict,
-        description="What templates and layouts see as `tenant.brand`, such as colours and a logo.",
-        examples=[{"color": "#0a7d5a", "logo": "https://example.org/logo.png"}],
-    )
-
-
 def check_origin(value: str) -> str:
     """Return an exact origin, https://app.example.org (RFC 6454). Raises ``ValueError``."""
     parts = urlsplit(value)

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends
 from carillon_api.authentication.callers import ApiKey
 from carillon_api.dependencies import require_scope
 from carillon_api.dry_run import DryRun, writing
-from carillon_api.subscribers.models import Origins, TenantDefaults
+from carillon_api.subscribers.models import Origins
 from carillon_api.subscribers.people import Parts
+from carillon_api.subscribers.tenant_defaults import FrequencyCaps, TenantDefaults
 
 router = APIRouter(prefix="/v1/tenant", tags=["Tenant"])
 
@@ -49,7 +50,7 @@ async def put_defaults(
             """UPDATE carillon.tenants SET
                    default_locale = $1, default_time_zone = $2, sender_name = $3, sender_address = $4,
                    reply_to = $5, disabled_channels = $6::text[]::carillon.channel[], preferences = $7,
-                   brand = $8""",
+                   brand = $8, frequency_caps = $9""",
             body.locale,
             body.time_zone,
             body.sender_name,
@@ -58,6 +59,7 @@ async def put_defaults(
             [channel.value for channel in body.disabled_channels],
             body.preferences.model_dump(mode="json", exclude_defaults=True),
             body.brand,
+            body.frequency_caps.stored(),
         )
     return body
 
@@ -65,8 +67,8 @@ async def put_defaults(
 async def _defaults(connection: Connection) -> TenantDefaults:
     row = await connection.fetchrow(
         """SELECT default_locale AS locale, default_time_zone AS time_zone, sender_name, sender_address,
-                  reply_to, disabled_channels::text[], preferences, brand
+                  reply_to, disabled_channels::text[], preferences, brand, frequency_caps
            FROM carillon.tenants"""
     )
     assert row is not None  # noqa: S101 - the caller's key belongs to it
-    return TenantDefaults.model_validate(dict(row))
+    return TenantDefaults.model_validate({**row, "frequency_caps": FrequencyCaps.read(row["frequency_caps"])})

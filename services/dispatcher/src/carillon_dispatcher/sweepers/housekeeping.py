@@ -37,6 +37,16 @@ _RANGES = """
     WHERE e.id = r.event_id AND e.status NOT IN ('dispatching', 'dispatched')
       AND e.accepted_at < now() - interval '1 day'
 """
+# Kept as long as deliveries are: a dead one may still be sent again, with its members.
+_DIGESTS = """
+    WITH gone AS (
+        DELETE FROM carillon.digests WHERE id = ANY (ARRAY(
+            SELECT id FROM carillon.digests WHERE closed_at < now() - interval '90 days'
+            ORDER BY closed_at LIMIT $1))
+        RETURNING id
+    )
+    DELETE FROM carillon.digest_members m USING gone g WHERE m.digest_id = g.id
+"""
 LONGEST_WINDOW_DAYS: Final = 31
 """No limit looks further back (an event type's throttle: 30 days at most)."""
 # The next rows by key. A row that is used meanwhile is looked at again as it is then, and stays.
@@ -81,6 +91,7 @@ class Housekeeping:
             await connection.execute(_TICKETS)
             await connection.execute(_WATERMARKS)
             await connection.execute(_RANGES)
+            await connection.execute(_DIGESTS, self._batch)
             await connection.execute(_CORRECTIONS)
             await connection.execute(_CONVERSATIONS)
             await connection.execute(_SUPPRESSIONS)

@@ -12,7 +12,7 @@ CREATE TYPE carillon.delivery_status AS ENUM (
 CREATE TYPE carillon.hold_reason AS ENUM ('quiet_hours', 'digest', 'throttled', 'scheduled', 'condition');
 CREATE TYPE carillon.reason AS ENUM (
     'actor', 'excluded', 'opted_out', 'channel_disabled', 'no_address', 'suppressed', 'muted', 'duplicate',
-    'quiet_hours', 'throttled', 'frequency_cap', 'expired', 'cancelled', 'already_read', 'condition_not_met',
+    'quiet_hours', 'throttled', 'frequency_cap', 'expired', 'cancelled', 'already_read', 'empty_digest', 'condition_not_met',
     'unknown_subscriber', 'invalid_address', 'provider_rejected', 'template_missing', 'template_error',
     'retries_exhausted', 'outcome_unknown', 'poison', 'discarded', 'retention');
 CREATE TYPE carillon.membership_kind AS ENUM ('role', 'topic');

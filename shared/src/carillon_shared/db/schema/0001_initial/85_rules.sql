@@ -131,3 +131,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         WHEN NOT wants THEN 'opted_out'::carillon.reason
     END
 $$;
+
+-- The type whose rules hold for a delivery. A digest of one type follows the rules of that type.
+CREATE FUNCTION carillon.ruling_type(type text, data jsonb, carrier boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN carrier THEN coalesce(data->>'type', type) ELSE type END
+$$;

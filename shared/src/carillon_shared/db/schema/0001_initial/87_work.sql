@@ -62,13 +62,13 @@ BEGIN
     RETURN QUERY
     WITH held AS MATERIALIZED (
         SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.lane, d.status, d.attempt, d.budget_start,
-               d.unknowns, d.lease_token, d.first_attempt_at, d.next_attempt_at,
+               d.unknowns, d.carrier, d.lease_token, d.first_attempt_at, d.next_attempt_at,
                CASE WHEN same THEN for_attempts[1] ELSE for_attempts[array_position(wanted, d.id)] END AS for_attempt
         FROM carillon.deliveries d
         WHERE d.id = ANY (wanted) AND d.id BETWEEN lowest AND highest
         ORDER BY d.id
         FOR UPDATE OF d SKIP LOCKED
-    ), judged AS MATERIALIZED (
+    ), ruled AS (
         SELECT h.*, s.id AS subscriber_id, coalesce(k.email, s.email) AS email, coalesce(k.phone, s.phone) AS phone,
                s.locale, s.time_zone, s.attributes, k.data AS own_data, w.wrote_at, rule.skip, q.until AS quiet_until,
                CASE WHEN h.lease_token = new_token AND h.status = 'sending' THEN 'leased'
@@ -85,7 +85,7 @@ BEGIN
             WHERE v.tenant_id = h.tenant_id AND v.number = h.subscriber OFFSET 0) AS s
         LEFT JOIN LATERAL (
             SELECT v.mandatory, v.quiet_hours FROM carillon.event_types v
-            WHERE v.tenant_id = h.tenant_id AND v.name = e.type OFFSET 0) AS y ON true
+            WHERE v.tenant_id = h.tenant_id AND v.name = carillon.ruling_type(e.type, e.data, h.carrier) OFFSET 0) AS y ON true
         LEFT JOIN LATERAL (
             SELECT v.document, v.quiet, v.quiet_zone FROM carillon.preferences v
             WHERE v.tenant_id = h.tenant_id AND v.subscriber = h.subscriber OFFSET 0) AS p ON true
@@ -107,9 +107,23 @@ BEGIN
             carillon.skip_reason(
                 false, false, s.registered, h.channel = ANY (t.disabled_channels || carillon.switched_off()),
                 carillon.has_address(h.channel, coalesce(k.email, s.email), coalesce(k.phone, s.phone)),
-                coalesce(h.channel = ANY (x.suppressed), false), coalesce(y.mandatory, false),
+                coalesce(h.channel = ANY (x.suppressed), false), coalesce(y.mandatory OR h.carrier, h.carrier, false),
                 carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)),
             CASE WHEN q.until IS NOT NULL AND y.quiet_hours = 'skip' THEN 'quiet_hours'::carillon.reason END) AS skip) AS rule
+    ), equipped AS (
+        -- A digest says what it has to say at this moment; one that has nothing to say any more is not sent.
+        SELECT r.*, CASE WHEN r.carrier AND r.verdict = 'leased' THEN carillon.digest_content(r.event_id) END AS content
+        FROM ruled r
+    ), judged AS MATERIALIZED (
+        SELECT r.id, r.subscriber, r.attempt, r.for_attempt, r.budget_start, r.unknowns, r.first_attempt_at,
+               r.next_attempt_at, r.subscriber_id, r.email, r.phone, r.locale, r.time_zone, r.attributes, r.wrote_at,
+               r.quiet_until,
+               CASE WHEN r.content IS NULL THEN r.own_data ELSE coalesce(r.own_data, '{}') || r.content END AS own_data,
+               CASE WHEN r.carrier AND r.verdict = 'leased' AND r.content IS NULL THEN 'empty_digest'::carillon.reason
+                    ELSE r.skip END AS skip,
+               CASE WHEN r.carrier AND r.verdict = 'leased' AND r.content IS NULL THEN 'skipped'
+                    ELSE r.verdict END AS verdict
+        FROM equipped r
     ), leased AS (
         UPDATE carillon.deliveries d
         SET status = 'sending', reason = NULL,
@@ -137,7 +151,7 @@ BEGIN
         RETURNING d.id, d.next_attempt_at
     ), due_made AS (
         INSERT INTO carillon.due (delivery_id, due_at, kind)
-        SELECT w.id, w.next_attempt_at, 'hold' FROM waiting w
+        SELECT w.id, now(), 'hold' FROM waiting w                 -- the release gathers it with what else waits
         ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, kind = excluded.kind
     ), lease_made AS (
         INSERT INTO carillon.leases (token, until, holder, delivery_ids)

@@ -32,13 +32,15 @@ LANGUAGE sql STABLE AS $$
     CROSS JOIN unnest(channels) AS c(channel)
 $$;
 
--- Events with all that planning needs to know about them, looked up once each.
+-- Events with all that planning needs to know about them, looked up once each. `gathered` are the channels on which the
+-- type's digest gathers, `cap` is the frequency cap that counts them: neither for what is urgent, no cap for what is mandatory.
 CREATE FUNCTION carillon.plan_targets(event_ids uuid[], lowest uuid, highest uuid)
 RETURNS TABLE (
     event_id uuid, tenant_id integer, prefix text, type text, category text, lane carillon.lane,
     channels carillon.channel[], audience jsonb, actor bigint, excluded bigint[], mandatory boolean, defaults jsonb,
     disabled carillon.channel[], quiet_rule text, zone text, throttle jsonb, throttled carillon.channel[],
-    expires_at timestamptz)
+    expires_at timestamptz, cap jsonb, cap_scope text, gathered carillon.channel[], digest_key text, window_seconds integer,
+    max_seconds integer, first_at_once boolean)
 LANGUAGE sql STABLE AS $$
     SELECT e.id, e.tenant_id, carillon.delivery_prefix(e.id), e.type, e.category, e.lane, e.channels, e.audience,
            (SELECT s.number FROM carillon.subscribers s WHERE s.tenant_id = e.tenant_id AND s.id = e.actor),
@@ -48,12 +50,24 @@ LANGUAGE sql STABLE AS $$
            carillon.quiet_rule(y.quiet_hours, e.lane),
            t.default_time_zone, throttle.rule,
            ARRAY(SELECT c::carillon.channel FROM carillon.texts_of(throttle.rule->'channels') AS c),
-           e.expires_at
+           e.expires_at,
+           CASE WHEN e.lane <> 'critical' AND NOT coalesce(y.mandatory, false) AND coalesce(y.frequency_cap, true)
+                THEN cap.rule END, cap.scope,
+           ARRAY(SELECT c::carillon.channel FROM carillon.texts_of(digest.rule->'channels') AS c),
+           'type:' || e.type || ':'
+               || CASE WHEN digest.rule->'key' <> '[]'
+                       THEN coalesce(left(e.data #>> ARRAY(SELECT carillon.texts_of(digest.rule->'key')), 200), '')
+                       ELSE '' END,
+           (digest.rule->>'seconds')::integer,
+           CASE digest.rule->>'window' WHEN 'sliding' THEN (digest.rule->>'max_seconds')::integer END,
+           coalesce((digest.rule->>'first_at_once')::boolean, false)
     FROM carillon.events e
     JOIN carillon.tenants t ON t.id = e.tenant_id
     LEFT JOIN carillon.event_types y ON y.tenant_id = e.tenant_id AND y.name = e.type
     -- Slots that intake took are not taken again.
     CROSS JOIN LATERAL (SELECT CASE WHEN NOT e.slots_taken THEN nullif(y.throttle, 'null'::jsonb) END) AS throttle(rule)
+    CROSS JOIN LATERAL (SELECT CASE WHEN e.lane <> 'critical' THEN nullif(y.digest, 'null'::jsonb) END) AS digest(rule)
+    CROSS JOIN LATERAL carillon.cap_of(t.frequency_caps, e.category) AS cap
     WHERE e.id = ANY (event_ids) AND e.id BETWEEN lowest AND highest
 $$;
 
@@ -105,11 +119,15 @@ BEGIN
     END LOOP;
 END $$;
 
--- Rows for events without a throttle. `again`: some of the rows exist already. Without ON CONFLICT, which would look
--- into the index twice for each row: the caller's lock keeps others from adding the same rows meanwhile.
+-- Rows for events that nothing limits or gathers; only quiet hours can hold them. `again`: some of the rows exist already.
+-- Without ON CONFLICT, which would look into the index twice for each row: the caller's lock keeps others from adding the
+-- same rows meanwhile.
 CREATE FUNCTION carillon.insert_plain(
     event_ids uuid[], lowest uuid, highest uuid, lo bigint, hi bigint, again boolean) RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE plpgsql AS $$
+DECLARE
+    joining carillon.joining[];
+BEGIN
     WITH targets AS MATERIALIZED (
         SELECT * FROM carillon.plan_targets(event_ids, lowest, highest)
     ), inserted AS (
@@ -122,7 +140,7 @@ LANGUAGE sql AS $$
                     ELSE 'queued'::carillon.delivery_status END,
                CASE WHEN d.reason IS NULL AND d.quiet_until IS NOT NULL THEN 'quiet_hours'::carillon.hold_reason END,
                d.reason,
-               CASE WHEN d.reason IS NULL AND d.quiet_until IS NOT NULL THEN least(d.quiet_until, t.expires_at) END
+               CASE WHEN d.reason IS NULL THEN d.quiet_until END
         FROM targets t
         CROSS JOIN LATERAL carillon.decide(
             t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
@@ -131,37 +149,67 @@ LANGUAGE sql AS $$
             SELECT FROM carillon.deliveries o
             WHERE o.id = carillon.delivery_id(t.prefix, d.subscriber, d.channel) AND o.event_id = t.event_id))
         ORDER BY t.event_id, d.subscriber, d.channel
-        RETURNING id, status, next_attempt_at
+        RETURNING id, event_id, subscriber, channel, status, next_attempt_at
     )
-    INSERT INTO carillon.due (delivery_id, due_at, kind)
-    SELECT i.id, i.next_attempt_at, 'hold' FROM inserted i WHERE i.status = 'held'
-$$;
+    SELECT array_agg(ROW(
+        i.id, i.event_id, t.tenant_id, i.subscriber, i.channel, 'quiet_hours', 'quiet', NULL, t.category, t.lane,
+        i.next_attempt_at, NULL)::carillon.joining)
+    INTO joining
+    FROM inserted i JOIN targets t ON t.event_id = i.event_id
+    WHERE i.status = 'held';
+    IF joining IS NOT NULL THEN
+        PERFORM carillon.join_digests(joining);
+    END IF;
+END $$;
 
--- Rows for events whose type limits how many a subscriber gets in a window. The window is a true sliding one: the
--- rows in limit_slots are locked in one statement and read in the next, whose snapshot is newer.
-CREATE FUNCTION carillon.insert_throttled(
+-- Rows for events of which some have a type that limits how many a subscriber gets in a window or gathers them, or that a
+-- frequency cap counts. The windows are true sliding ones: the rows in limit_slots are locked in one statement and read in
+-- the next, whose snapshot is newer. In this order: quiet hours, the type's digest, its throttle, the cap. What passes the
+-- throttle takes its slot, although the cap may still gather it; the cap's slot is taken by what is sent now.
+CREATE FUNCTION carillon.insert_limited(
     event_ids uuid[], lowest uuid, highest uuid, lo bigint, hi bigint, again boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     moment timestamptz;
+    opened uuid[];
+    joining carillon.joining[];
 BEGIN
     PERFORM carillon.lock_slots(
-        array_agg(t.tenant_id), array_agg(d.subscriber), array_agg('type:' || t.type), array_agg(d.channel))
+        array_agg(t.tenant_id), array_agg(d.subscriber), array_agg(s.scope), array_agg(d.channel))
     FROM carillon.plan_targets(event_ids, lowest, highest) AS t
     CROSS JOIN LATERAL carillon.decide(
         t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
         t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
-    WHERE d.reason IS NULL AND d.quiet_until IS NULL AND d.channel = ANY (t.throttled)
+    CROSS JOIN LATERAL (VALUES ('type:' || t.type, d.channel = ANY (t.throttled)),
+                               (t.cap_scope, carillon.has_channel(t.cap, d.channel))) AS s(scope, wanted)
+    WHERE d.reason IS NULL AND d.quiet_until IS NULL AND s.wanted
+      AND (t.first_at_once OR d.channel <> ALL (t.gathered))
     HAVING count(*) > 0;
     moment := clock_timestamp();
 
+    -- Whoever opens such a window sends at once; whoever finds it open, joins.
+    opened := ARRAY(
+        SELECT o.digest_id FROM carillon.open_digests((
+            SELECT array_agg(ROW(
+                NULL, NULL, t.tenant_id, d.subscriber, d.channel, 'type', t.digest_key, t.type, t.category, t.lane,
+                moment + make_interval(secs => t.window_seconds),
+                moment + make_interval(secs => t.max_seconds))::carillon.joining)
+            FROM carillon.plan_targets(event_ids, lowest, highest) AS t
+            CROSS JOIN LATERAL carillon.decide(
+                t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
+                t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
+            WHERE t.first_at_once AND d.reason IS NULL AND d.quiet_until IS NULL AND d.channel = ANY (t.gathered))) AS o
+        WHERE o.opened);
+
     WITH targets AS MATERIALIZED (
         SELECT p.*, 'type:' || p.type AS scope, (p.throttle->>'limit')::integer AS slot_limit,
-               (p.throttle->>'per_seconds')::integer AS per_seconds, coalesce(p.throttle->>'on_exceed', 'hold') AS on_exceed
+               (p.throttle->>'per_seconds')::integer AS per_seconds, coalesce(p.throttle->>'on_exceed', 'hold') AS on_exceed,
+               (p.cap->>'limit')::integer AS cap_limit, (p.cap->>'per_seconds')::integer AS cap_seconds
         FROM carillon.plan_targets(event_ids, lowest, highest) AS p
     ), decided AS (
         SELECT t.*, d.subscriber, d.channel, d.reason, d.quiet_until,
-               d.reason IS NULL AND d.quiet_until IS NULL AND d.channel = ANY (t.throttled) AS wants_slot
+               d.reason IS NULL AND d.quiet_until IS NULL AS is_open,
+               d.reason IS NULL AND d.quiet_until IS NULL AND d.channel = ANY (t.gathered) AS gathers
         FROM targets t
         CROSS JOIN LATERAL carillon.decide(
             t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
@@ -169,13 +217,21 @@ BEGIN
         WHERE NOT (again AND EXISTS (
             SELECT FROM carillon.deliveries o
             WHERE o.id = carillon.delivery_id(t.prefix, d.subscriber, d.channel) AND o.event_id = t.event_id))
+    ), gathered AS (
+        SELECT d.*, d.gathers AND NOT (g.id IS NOT NULL AND row_number() OVER (
+            PARTITION BY d.tenant_id, d.subscriber, d.channel, d.digest_key, d.gathers ORDER BY d.event_id) = 1) AS joins
+        FROM decided d
+        LEFT JOIN carillon.digests g
+          ON d.gathers AND d.first_at_once AND g.tenant_id = d.tenant_id AND g.subscriber = d.subscriber
+         AND g.channel = d.channel AND g.key = d.digest_key AND g.closed_at IS NULL AND g.id = ANY (opened)
+    ), wanting AS (
+        SELECT d.*, d.is_open AND NOT d.joins AND d.channel = ANY (d.throttled) AS wants_slot FROM gathered d
     ), ranked AS (
         SELECT d.*, CASE WHEN d.wants_slot THEN row_number() OVER (
             PARTITION BY d.tenant_id, d.subscriber, d.scope, d.channel, d.wants_slot ORDER BY d.event_id) END AS rank
-        FROM decided d
-    ), placed AS MATERIALIZED (
-        SELECT r.*, carillon.delivery_id(r.prefix, r.subscriber, r.channel) AS id,
-               r.on_exceed = 'skip' AND l.taken IS NOT NULL AS may_skip,
+        FROM wanting d
+    ), placed AS (
+        SELECT r.*, r.on_exceed = 'skip' AND l.taken IS NOT NULL AS may_skip,
                -- Without a row that is locked, for somebody whose preferences changed this moment: look again.
                CASE WHEN r.wants_slot AND l.taken IS NULL THEN moment
                     WHEN r.wants_slot THEN carillon.slot_wait(
@@ -186,35 +242,71 @@ BEGIN
         LEFT JOIN carillon.limit_slots l
           ON r.wants_slot AND l.tenant_id = r.tenant_id AND l.subscriber = r.subscriber AND l.scope = r.scope
          AND l.channel = r.channel
+    ), counted AS (
+        SELECT p.*, c.counts, CASE WHEN c.counts THEN row_number() OVER (
+            PARTITION BY p.tenant_id, p.subscriber, p.cap_scope, p.channel, c.counts ORDER BY p.event_id) END AS cap_rank
+        FROM placed p
+        CROSS JOIN LATERAL (
+            SELECT p.is_open AND NOT p.joins AND p.free_at IS NULL AND carillon.has_channel(p.cap, p.channel) AS counts) AS c
+    ), capped AS (
+        SELECT p.*, CASE WHEN p.counts AND l.taken IS NULL THEN moment
+                         WHEN p.counts THEN carillon.slot_wait(
+                   ARRAY(SELECT t FROM unnest(l.taken) AS t
+                         WHERE t > moment - make_interval(secs => p.cap_seconds) ORDER BY t),
+                   p.cap_rank, p.cap_limit, p.cap_seconds, moment) END AS cap_at
+        FROM counted p
+        LEFT JOIN carillon.limit_slots l
+          ON p.counts AND l.tenant_id = p.tenant_id AND l.subscriber = p.subscriber AND l.scope = p.cap_scope
+         AND l.channel = p.channel
+    ), final AS MATERIALIZED (
+        SELECT p.*, carillon.delivery_id(p.prefix, p.subscriber, p.channel) AS id,
+               CASE WHEN p.reason IS NOT NULL THEN 'skipped' WHEN NOT p.is_open OR p.joins THEN 'held'
+                    WHEN p.free_at IS NOT NULL AND p.may_skip THEN 'skipped'
+                    WHEN p.free_at IS NOT NULL OR p.cap_at IS NOT NULL THEN 'held'
+                    ELSE 'queued' END::carillon.delivery_status AS status,
+               CASE WHEN p.reason IS NOT NULL THEN NULL WHEN NOT p.is_open THEN 'quiet_hours' WHEN p.joins THEN 'digest'
+                    WHEN p.free_at IS NOT NULL AND p.may_skip THEN NULL WHEN p.free_at IS NOT NULL THEN 'throttled'
+                    WHEN p.cap_at IS NOT NULL THEN 'digest' END::carillon.hold_reason AS hold_reason,
+               CASE WHEN p.reason IS NOT NULL THEN NULL WHEN NOT p.is_open THEN p.quiet_until
+                    WHEN p.joins THEN moment + make_interval(secs => p.window_seconds)
+                    WHEN p.free_at IS NOT NULL AND p.may_skip THEN NULL
+                    ELSE CASE WHEN p.free_at IS NOT NULL THEN least(p.free_at, p.expires_at) ELSE p.cap_at END END AS until
+        FROM capped p
     ), inserted AS (
         INSERT INTO carillon.deliveries (
             id, event_id, subscriber, tenant_id, channel, lane, status, hold_reason, reason, next_attempt_at)
-        SELECT p.id, p.event_id, p.subscriber, p.tenant_id, p.channel, p.lane,
-               CASE WHEN p.reason IS NOT NULL THEN 'skipped' WHEN p.quiet_until IS NOT NULL THEN 'held'
-                    WHEN p.free_at IS NULL THEN 'queued'
-                    WHEN p.may_skip THEN 'skipped' ELSE 'held' END::carillon.delivery_status,
-               CASE WHEN p.reason IS NOT NULL THEN NULL WHEN p.quiet_until IS NOT NULL THEN 'quiet_hours'
-                    WHEN p.free_at IS NOT NULL AND NOT p.may_skip THEN 'throttled' END::carillon.hold_reason,
-               CASE WHEN p.free_at IS NOT NULL AND p.may_skip THEN 'throttled' ELSE p.reason END,
-               CASE WHEN p.reason IS NOT NULL THEN NULL WHEN p.quiet_until IS NOT NULL THEN least(p.quiet_until, p.expires_at)
-                    WHEN p.free_at IS NOT NULL AND NOT p.may_skip THEN least(p.free_at, p.expires_at) END
-        FROM placed p
-        RETURNING id, event_id, subscriber, channel, status, next_attempt_at
+        SELECT p.id, p.event_id, p.subscriber, p.tenant_id, p.channel, p.lane, p.status, p.hold_reason,
+               CASE WHEN p.free_at IS NOT NULL AND p.may_skip THEN 'throttled' ELSE p.reason END, p.until
+        FROM final p
     ), held AS (
         INSERT INTO carillon.due (delivery_id, due_at, kind)
-        SELECT i.id, i.next_attempt_at, 'hold' FROM inserted i WHERE i.status = 'held'
+        SELECT p.id, p.until, 'hold' FROM final p WHERE p.hold_reason = 'throttled'
     ), slots AS (
-        SELECT t.tenant_id, i.subscriber, t.scope, i.channel, t.per_seconds, count(*)::integer AS n
-        FROM inserted i JOIN targets t ON t.event_id = i.event_id
-        WHERE i.status = 'queued' AND i.channel = ANY (t.throttled)
-        GROUP BY t.tenant_id, i.subscriber, t.scope, i.channel, t.per_seconds
+        SELECT p.tenant_id, p.subscriber, p.scope, p.channel, p.per_seconds, count(*)::integer AS n
+        FROM final p WHERE p.wants_slot AND p.free_at IS NULL
+        GROUP BY p.tenant_id, p.subscriber, p.scope, p.channel, p.per_seconds
+        UNION ALL
+        SELECT p.tenant_id, p.subscriber, p.cap_scope, p.channel, p.cap_seconds, count(*)::integer AS n
+        FROM final p WHERE p.counts AND p.cap_at IS NULL
+        GROUP BY p.tenant_id, p.subscriber, p.cap_scope, p.channel, p.cap_seconds
+    ), taken AS (
+        UPDATE carillon.limit_slots l
+        SET taken = ARRAY(SELECT t FROM unnest(l.taken) AS t
+                          WHERE t > moment - make_interval(secs => s.per_seconds) ORDER BY t)
+                    || array_fill(moment, ARRAY[s.n])
+        FROM slots s
+        WHERE l.tenant_id = s.tenant_id AND l.subscriber = s.subscriber AND l.scope = s.scope AND l.channel = s.channel
     )
-    UPDATE carillon.limit_slots l
-    SET taken = ARRAY(SELECT t FROM unnest(l.taken) AS t
-                      WHERE t > moment - make_interval(secs => s.per_seconds) ORDER BY t)
-                || array_fill(moment, ARRAY[s.n])
-    FROM slots s
-    WHERE l.tenant_id = s.tenant_id AND l.subscriber = s.subscriber AND l.scope = s.scope AND l.channel = s.channel;
+    SELECT array_agg(ROW(
+        p.id, p.event_id, p.tenant_id, p.subscriber, p.channel,
+        CASE WHEN NOT p.is_open THEN 'quiet_hours' WHEN p.joins THEN 'type' ELSE 'frequency_cap' END,
+        CASE WHEN NOT p.is_open THEN 'quiet' WHEN p.joins THEN p.digest_key ELSE p.cap_scope END,
+        CASE WHEN p.is_open AND p.joins THEN p.type END, p.category, p.lane, p.until,
+        CASE WHEN p.is_open AND p.joins THEN moment + make_interval(secs => p.max_seconds) END)::carillon.joining)
+    INTO joining
+    FROM final p WHERE p.hold_reason IN ('quiet_hours', 'digest');
+    PERFORM carillon.join_digests(ARRAY(SELECT j FROM unnest(joining) AS j WHERE j.kind <> 'frequency_cap'));
+    PERFORM carillon.join_digests(ARRAY(SELECT j FROM unnest(joining) AS j WHERE j.kind = 'frequency_cap'));
 END $$;
 
 -- Write the delivery rows of these events for the subscribers with lo < number <= hi. Doing it twice adds nothing.
@@ -224,20 +316,17 @@ LANGUAGE plpgsql AS $$
 DECLARE
     lowest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i LIMIT 1);
     highest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i DESC LIMIT 1);
-    plain uuid[];
-    throttled uuid[];
+    limited boolean := (
+        SELECT bool_or(t.throttle IS NOT NULL OR t.cap IS NOT NULL OR t.gathered <> '{}')
+        FROM carillon.plan_targets(event_ids, lowest, highest) AS t);
 BEGIN
-    SELECT array_agg(t.event_id) FILTER (WHERE t.throttle IS NULL),
-           array_agg(t.event_id) FILTER (WHERE t.throttle IS NOT NULL)
-    INTO plain, throttled
-    FROM carillon.plan_targets(event_ids, lowest, highest) AS t;
     FOR again IN 0..1 LOOP
         BEGIN
-            IF plain IS NOT NULL THEN
-                PERFORM carillon.insert_plain(plain, lowest, highest, lo, hi, again = 1);
-            END IF;
-            IF throttled IS NOT NULL THEN
-                PERFORM carillon.insert_throttled(throttled, lowest, highest, lo, hi, again = 1);
+            -- All of them in one way: the order of locks is that of one statement, not of two.
+            IF limited THEN
+                PERFORM carillon.insert_limited(event_ids, lowest, highest, lo, hi, again = 1);
+            ELSE
+                PERFORM carillon.insert_plain(event_ids, lowest, highest, lo, hi, again = 1);
             END IF;
             RETURN;
         EXCEPTION WHEN unique_violation THEN

@@ -230,12 +230,14 @@ LANGUAGE sql STABLE AS $$
           AND i.id = carillon.delivery_id(carillon.delivery_prefix(event), person, 'inapp')), false)
 $$;
 
--- Deliveries that are held, with what the rules say about them now. Those who were leased before have their slot.
+-- Deliveries that are held, with what the rules say about them now. Those who were leased before have their slots. The
+-- delivery of a digest is asked for its address only: its members have their own rules.
 CREATE FUNCTION carillon.hold_targets(ids uuid[], lowest uuid, highest uuid)
 RETURNS TABLE (
     id uuid, tenant_id integer, subscriber bigint, channel carillon.channel, ending text, skip carillon.reason,
     quiet_until timestamptz, wants_slot boolean, scope text, slot_limit integer, per_seconds integer,
-    expires_at timestamptz)
+    expires_at timestamptz, wants_cap boolean, cap_scope text, cap_limit integer, cap_seconds integer, event_id uuid,
+    category text, lane carillon.lane, carrier boolean)
 LANGUAGE sql STABLE AS $$
     SELECT d.id, d.tenant_id, d.subscriber, d.channel,
            CASE WHEN e.cancelled_at IS NOT NULL THEN 'cancelled' WHEN e.expires_at <= now() THEN 'expired' END,
@@ -243,14 +245,18 @@ LANGUAGE sql STABLE AS $$
                carillon.skip_reason(
                    false, false, s.registered, d.channel = ANY (t.disabled_channels || carillon.switched_off()),
                    carillon.has_address(d.channel, s.email, s.phone), coalesce(d.channel = ANY (x.suppressed), false),
-                   coalesce(y.mandatory, false),
+                   y.mandatory,
                    carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
-               CASE WHEN NOT coalesce(y.mandatory, false) AND f.is_read THEN 'already_read'::carillon.reason
+               CASE WHEN NOT y.mandatory AND f.is_read THEN 'already_read'::carillon.reason
                     WHEN q.until IS NOT NULL AND y.quiet_hours = 'skip' THEN 'quiet_hours' END),
            q.until,
-           coalesce(d.first_attempt_at IS NULL AND d.lease_token IS NULL AND NOT e.slots_taken
+           coalesce(d.first_attempt_at IS NULL AND d.lease_token IS NULL AND d.carrier IS NULL AND NOT e.slots_taken
                     AND y.throttle->'channels' ? carillon.channel_name(d.channel), false),
-           'type:' || e.type, (y.throttle->>'limit')::integer, (y.throttle->>'per_seconds')::integer, e.expires_at
+           'type:' || e.type, (y.throttle->>'limit')::integer, (y.throttle->>'per_seconds')::integer, e.expires_at,
+           d.first_attempt_at IS NULL AND d.lease_token IS NULL AND d.lane <> 'critical' AND NOT y.mandatory
+               AND y.frequency_cap AND carillon.has_channel(cap.rule, d.channel),
+           cap.scope, (cap.rule->>'limit')::integer, (cap.rule->>'per_seconds')::integer, d.event_id, e.category, d.lane,
+           coalesce(d.carrier, false)
     FROM carillon.deliveries d
     CROSS JOIN LATERAL (
         SELECT v.* FROM carillon.events v
@@ -261,8 +267,12 @@ LANGUAGE sql STABLE AS $$
         SELECT v.* FROM carillon.subscribers v
         WHERE v.tenant_id = d.tenant_id AND v.number = d.subscriber OFFSET 0) AS s
     LEFT JOIN LATERAL (
-        SELECT v.mandatory, v.quiet_hours, v.throttle FROM carillon.event_types v
-        WHERE v.tenant_id = d.tenant_id AND v.name = e.type OFFSET 0) AS y ON true
+        SELECT v.mandatory, v.quiet_hours, v.throttle, v.frequency_cap FROM carillon.event_types v
+        WHERE v.tenant_id = d.tenant_id AND v.name = carillon.ruling_type(e.type, e.data, d.carrier) OFFSET 0) AS own ON true
+    CROSS JOIN LATERAL (
+        SELECT coalesce(own.mandatory OR d.carrier, d.carrier, false) AS mandatory, own.quiet_hours, own.throttle,
+               coalesce(own.frequency_cap, true) AS frequency_cap) AS y
+    CROSS JOIN LATERAL carillon.cap_of(t.frequency_caps, e.category) AS cap
     LEFT JOIN LATERAL (
         SELECT v.document, v.quiet, v.quiet_zone FROM carillon.preferences v
         WHERE v.tenant_id = d.tenant_id AND v.subscriber = d.subscriber OFFSET 0) AS p ON true
@@ -277,7 +287,8 @@ LANGUAGE sql STABLE AS $$
     WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'held'
 $$;
 
--- Release what was held until now: the rules are applied again, and a throttled delivery takes its slot or waits on.
+-- Release what was held until now: the rules are applied again, and a throttled delivery takes its slot or waits on. What
+-- meets quiet hours or a full cap joins its digest.
 -- Answers with all that is to be published. That stays due, in case this process ends before that is done; whoever has
 -- published removes the row that still carries `due_at`.
 CREATE FUNCTION carillon.release_holds(most integer, again_seconds double precision)
@@ -292,6 +303,7 @@ DECLARE
     lowest uuid;
     highest uuid;
     moment timestamptz;
+    joining carillon.joining[];
 BEGIN
     SELECT array_agg(o.delivery_id ORDER BY o.delivery_id) INTO ids
     FROM (SELECT u.delivery_id FROM carillon.due u WHERE u.due_at <= now() AND u.kind = 'hold'
@@ -304,22 +316,21 @@ BEGIN
     PERFORM FROM carillon.deliveries d
     WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest ORDER BY d.id FOR UPDATE;
     PERFORM carillon.lock_slots(
-        array_agg(h.tenant_id), array_agg(h.subscriber), array_agg(h.scope), array_agg(h.channel))
+        array_agg(h.tenant_id), array_agg(h.subscriber), array_agg(w.scope), array_agg(h.channel))
     FROM carillon.hold_targets(ids, lowest, highest) AS h
-    WHERE h.ending IS NULL AND h.skip IS NULL AND h.quiet_until IS NULL AND h.wants_slot
+    CROSS JOIN LATERAL (VALUES (h.scope, h.wants_slot), (h.cap_scope, h.wants_cap)) AS w(scope, wanted)
+    WHERE h.ending IS NULL AND h.skip IS NULL AND h.quiet_until IS NULL AND w.wanted
     HAVING count(*) > 0;
     moment := clock_timestamp();
 
     WITH ranked AS (
-        SELECT h.*, k.takes, row_number() OVER (
-            PARTITION BY h.tenant_id, h.subscriber, h.scope, h.channel, k.takes ORDER BY h.id) AS rank
+        SELECT h.*, k.is_open, k.is_open AND h.wants_slot AS takes, row_number() OVER (
+            PARTITION BY h.tenant_id, h.subscriber, h.scope, h.channel, k.is_open AND h.wants_slot ORDER BY h.id) AS rank
         FROM carillon.hold_targets(ids, lowest, highest) AS h
         CROSS JOIN LATERAL (
-            SELECT h.wants_slot AND h.ending IS NULL AND h.skip IS NULL AND h.quiet_until IS NULL AS takes) AS k
-    ), placed AS MATERIALIZED (
-        SELECT r.*, CASE WHEN r.ending IS NOT NULL OR r.skip IS NOT NULL THEN NULL
-                         WHEN r.quiet_until IS NOT NULL THEN r.quiet_until
-                         WHEN r.takes AND l.taken IS NULL THEN moment WHEN r.takes THEN carillon.slot_wait(
+            SELECT h.ending IS NULL AND h.skip IS NULL AND h.quiet_until IS NULL AS is_open) AS k
+    ), placed AS (
+        SELECT r.*, CASE WHEN r.takes AND l.taken IS NULL THEN moment WHEN r.takes THEN carillon.slot_wait(
                    ARRAY(SELECT t FROM unnest(l.taken) AS t
                          WHERE t > moment - make_interval(secs => r.per_seconds) ORDER BY t),
                    r.rank, r.slot_limit, r.per_seconds, moment) END AS free_at
@@ -328,23 +339,43 @@ BEGIN
             SELECT v.taken FROM carillon.limit_slots v
             WHERE v.tenant_id = r.tenant_id AND v.subscriber = r.subscriber AND v.scope = r.scope
               AND v.channel = r.channel OFFSET 0) AS l ON true
+    ), counted AS (
+        SELECT p.*, c.counts, row_number() OVER (
+            PARTITION BY p.tenant_id, p.subscriber, p.cap_scope, p.channel, c.counts ORDER BY p.id) AS cap_rank
+        FROM placed p
+        CROSS JOIN LATERAL (SELECT p.is_open AND p.free_at IS NULL AND p.wants_cap AS counts) AS c
+    ), final AS MATERIALIZED (
+        SELECT p.*, CASE WHEN p.counts AND l.taken IS NULL THEN moment WHEN p.counts THEN carillon.slot_wait(
+                   ARRAY(SELECT t FROM unnest(l.taken) AS t
+                         WHERE t > moment - make_interval(secs => p.cap_seconds) ORDER BY t),
+                   p.cap_rank, p.cap_limit, p.cap_seconds, moment) END AS cap_at
+        FROM counted p
+        LEFT JOIN LATERAL (
+            SELECT v.taken FROM carillon.limit_slots v
+            WHERE v.tenant_id = p.tenant_id AND v.subscriber = p.subscriber AND v.scope = p.cap_scope
+              AND v.channel = p.channel OFFSET 0) AS l ON true
     ), changed AS (
         UPDATE carillon.deliveries d
-        SET status = coalesce(p.ending, CASE WHEN p.skip IS NOT NULL THEN 'skipped' WHEN p.free_at IS NULL THEN 'queued'
-                                             ELSE 'held' END)::carillon.delivery_status,
+        SET status = CASE WHEN p.ending IS NOT NULL THEN p.ending WHEN p.skip IS NOT NULL THEN 'skipped'
+                          WHEN p.quiet_until IS NULL AND p.free_at IS NULL AND p.cap_at IS NULL THEN 'queued'
+                          ELSE 'held' END::carillon.delivery_status,
             reason = coalesce(p.ending::carillon.reason, p.skip),
-            hold_reason = CASE WHEN p.free_at IS NULL THEN NULL WHEN p.quiet_until IS NOT NULL THEN 'quiet_hours'
-                               ELSE 'throttled' END::carillon.hold_reason,
-            next_attempt_at = p.free_at,
+            hold_reason = CASE WHEN p.ending IS NOT NULL OR p.skip IS NOT NULL THEN NULL
+                               WHEN p.quiet_until IS NOT NULL THEN 'quiet_hours' WHEN p.free_at IS NOT NULL THEN 'throttled'
+                               WHEN p.cap_at IS NOT NULL THEN 'digest' END::carillon.hold_reason,
+            next_attempt_at = CASE WHEN p.ending IS NULL AND p.skip IS NULL
+                                   THEN coalesce(p.quiet_until, p.free_at, p.cap_at) END,
             updated_at = now()
-        FROM placed p
+        FROM final p
         WHERE d.id = p.id AND d.id = ANY (ids) AND d.id BETWEEN lowest AND highest
-        RETURNING d.id, d.status, p.tenant_id, p.subscriber, p.scope, p.channel, p.takes, p.per_seconds, p.free_at,
-                  p.expires_at
     ), slots AS (
-        SELECT c.tenant_id, c.subscriber, c.scope, c.channel, c.per_seconds, count(*)::integer AS n
-        FROM changed c WHERE c.status = 'queued' AND c.takes
-        GROUP BY c.tenant_id, c.subscriber, c.scope, c.channel, c.per_seconds
+        SELECT p.tenant_id, p.subscriber, p.scope, p.channel, p.per_seconds, count(*)::integer AS n
+        FROM final p WHERE p.takes AND p.free_at IS NULL
+        GROUP BY p.tenant_id, p.subscriber, p.scope, p.channel, p.per_seconds
+        UNION ALL
+        SELECT p.tenant_id, p.subscriber, p.cap_scope, p.channel, p.cap_seconds, count(*)::integer AS n
+        FROM final p WHERE p.counts AND p.cap_at IS NULL
+        GROUP BY p.tenant_id, p.subscriber, p.cap_scope, p.channel, p.cap_seconds
     ), taken AS (
         UPDATE carillon.limit_slots l
         SET taken = ARRAY(SELECT t FROM unnest(l.taken) AS t
@@ -353,10 +384,26 @@ BEGIN
         FROM slots s
         WHERE l.tenant_id = s.tenant_id AND l.subscriber = s.subscriber AND l.scope = s.scope
           AND l.channel = s.channel
+    ), due_made AS (
+        -- A digest that meets quiet hours on its way waits by itself; everything else is gathered for their end.
+        INSERT INTO carillon.due (delivery_id, due_at, kind)
+        SELECT p.id, least(coalesce(p.free_at, p.quiet_until), p.expires_at), 'hold' FROM final p
+        WHERE p.free_at IS NOT NULL OR (p.ending IS NULL AND p.skip IS NULL AND p.quiet_until IS NOT NULL AND p.carrier)
+        ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at
     )
-    INSERT INTO carillon.due (delivery_id, due_at, kind)
-    SELECT c.id, least(c.free_at, c.expires_at), 'hold' FROM changed c WHERE c.status = 'held'
-    ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at;
+    SELECT array_agg(ROW(
+        p.id, p.event_id, p.tenant_id, p.subscriber, p.channel,
+        CASE WHEN p.quiet_until IS NOT NULL THEN 'quiet_hours' ELSE 'frequency_cap' END,
+        CASE WHEN p.quiet_until IS NOT NULL THEN 'quiet' ELSE p.cap_scope END, NULL, p.category, p.lane,
+        coalesce(p.quiet_until, p.cap_at), NULL)::carillon.joining)
+    INTO joining
+    FROM final p
+    WHERE p.ending IS NULL AND p.skip IS NULL AND NOT p.carrier AND (p.quiet_until IS NOT NULL OR p.cap_at IS NOT NULL);
+    IF joining IS NOT NULL THEN
+        PERFORM carillon.join_digests(ARRAY(SELECT g FROM unnest(joining) AS g WHERE g.kind = 'quiet_hours'));
+        PERFORM carillon.join_digests(ARRAY(SELECT g FROM unnest(joining) AS g WHERE g.kind = 'frequency_cap'));
+        DELETE FROM carillon.due u WHERE u.delivery_id = ANY (ARRAY(SELECT g.delivery_id FROM unnest(joining) AS g));
+    END IF;
 
     -- New statements, which see the states that the last one wrote.
     DELETE FROM carillon.due u

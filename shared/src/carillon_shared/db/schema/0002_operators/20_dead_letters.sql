@@ -22,7 +22,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Why a dead delivery must not go out again, whatever an operator wishes; null: it may. Read in the feed means there
--- what the inbox shows as read. The type `message` needs no template of the tenant's own: it has built-in ones.
+-- what the inbox shows as read. The type `message` and digests need no template of the tenant's own: they have built-in ones.
 -- `overrides`, {"address": {"email" | "phone"}, "data": {}}, is what the operator would put right; an address counts.
 CREATE FUNCTION carillon.replay_skips(ids uuid[], lowest uuid, highest uuid, overrides jsonb)
 RETURNS TABLE (delivery_id uuid, skip carillon.reason)
@@ -36,18 +36,19 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
             false, false, coalesce(s.registered, false), d.channel = ANY (t.disabled_channels || carillon.switched_off()),
             carillon.has_address(d.channel, coalesce(overrides #>> '{address,email}', k.email, s.email),
                                  coalesce(overrides #>> '{address,phone}', k.phone, s.phone)),
-            coalesce(d.channel = ANY (x.suppressed), false), coalesce(y.mandatory, false),
+            coalesce(d.channel = ANY (x.suppressed), false), coalesce(y.mandatory OR d.carrier, d.carrier, false),
             carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
         CASE WHEN i.read_at IS NOT NULL OR i.attention_seq <= f.read_all_seq THEN 'already_read'::carillon.reason
-             WHEN e.type <> 'message' AND NOT EXISTS (
+             WHEN r.type NOT IN ('message', 'carillon.digest') AND NOT EXISTS (
                  SELECT FROM carillon.templates m
-                 WHERE m.tenant_id = d.tenant_id AND m.event_type = e.type AND m.channel = d.channel)
+                 WHERE m.tenant_id = d.tenant_id AND m.event_type = r.type AND m.channel = d.channel)
              THEN 'template_missing' END)
     FROM carillon.deliveries d
     JOIN carillon.tenants t ON t.id = d.tenant_id
     LEFT JOIN carillon.events e ON e.id = d.event_id
     LEFT JOIN carillon.subscribers s ON s.tenant_id = d.tenant_id AND s.number = d.subscriber
-    LEFT JOIN carillon.event_types y ON y.tenant_id = d.tenant_id AND y.name = e.type
+    CROSS JOIN LATERAL (SELECT carillon.ruling_type(e.type, e.data, d.carrier) AS type) AS r
+    LEFT JOIN carillon.event_types y ON y.tenant_id = d.tenant_id AND y.name = r.type
     LEFT JOIN carillon.preferences p ON p.tenant_id = d.tenant_id AND p.subscriber = d.subscriber
     LEFT JOIN carillon.corrections k ON k.delivery_id = d.id
     LEFT JOIN carillon.feeds f ON f.tenant_id = d.tenant_id AND f.subscriber = d.subscriber
