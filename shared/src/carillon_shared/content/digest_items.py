@@ -38,7 +38,7 @@ def _title(delivery: LeasedDelivery, item: Mapping[str, Any], templates: Templat
     except ContentError:
         return str(item["type"])
     first = next((line for line in map(one_line, text.splitlines()) if line), "")
-    return first.strip("*")[:MAX_LINE] or str(item["type"])
+    return first.replace("*", "")[:MAX_LINE] or str(item["type"])  # WhatsApp's mark for bold
 
 
 def _own(delivery: LeasedDelivery, item: Mapping[str, Any], templates: TemplatesOfTypes) -> LeasedDelivery:
