@@ -69,6 +69,7 @@ RULE_OF_REASON: Final[Mapping[Reason, Rule | None]] = {
     Reason.QUIET_HOURS: Rule.QUIET_HOURS,
     Reason.THROTTLED: Rule.LIMIT,
     Reason.FREQUENCY_CAP: Rule.LIMIT,
+    Reason.EMPTY_DIGEST: Rule.DIGEST,
     # What ended a delivery that the rules had let through.
     Reason.EXPIRED: None,
     Reason.CANCELLED: None,
