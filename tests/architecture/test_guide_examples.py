@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 from carillon_api.registry.models import EventTypeBody
-from carillon_api.subscribers.models import TenantDefaults
+from carillon_api.subscribers.tenant_defaults import TenantDefaults
 from carillon_cli.registry.file import RegistryFile
 from carillon_shared.content import lint_layout, lint_template, preview, with_layouts
 from carillon_shared.domain.channels import Channel

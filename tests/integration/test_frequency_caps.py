@@ -74,7 +74,7 @@ async def test_the_third_of_three_types_is_gathered(planning: Planning) -> None:
     events = [await _send(planning, kind=f"type.{n}") for n in range(4)]
     assert await _states(planning, *events) == ["queued", "queued", "held", "held"]
     (row,) = await planning.rows(events[3])
-    assert row["hold_reason"] == "digest"
+    assert (row["hold_reason"], row["reason"]) == ("digest", "frequency_cap")
     digest = await planning.owner.fetchrow(
         "SELECT kind, key, closes_at - now() AS wait FROM carillon.digests"
     )
@@ -113,7 +113,9 @@ async def test_a_single_one_is_sent_as_it_is(
     assert await _states(planning, *events) == ["queued"] * 3
     assert await planning.owner.fetchval("SELECT count(*) FROM carillon.deliveries WHERE carrier") == 0
     assert await _taken(planning) == {"cap:": 1}
-    assert publisher.delivery_ids() == [row["id"] for row in await planning.rows(events[2])]
+    (row,) = await planning.rows(events[2])
+    assert publisher.delivery_ids() == [row["id"]]
+    assert row["reason"] is None
 
 
 async def test_a_slot_that_somebody_else_took_means_waiting_on(planning: Planning, holds: DueHolds) -> None:
@@ -176,7 +178,7 @@ async def test_what_the_throttle_releases_meets_the_cap(planning: Planning, hold
     await make_due(planning)
     assert await holds.release() == 0
     (row,) = await planning.rows(events[1])
-    assert (row["status"], row["hold_reason"]) == ("held", "digest")
+    assert (row["status"], row["hold_reason"], row["reason"]) == ("held", "digest", "frequency_cap")
     assert await planning.owner.fetchval("SELECT count(*) FROM carillon.due") == 0
 
 

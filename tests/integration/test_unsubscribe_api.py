@@ -75,6 +75,16 @@ async def test_the_page_s_other_button_stops_all_that_is_not_mandatory(scene: Sc
     assert await scene.chosen() == [{"all": {"email": False}}]
 
 
+async def test_leaving_a_digest_of_many_types_is_leaving_all_mail(scene: Scene) -> None:
+    mailing = MailingOf("acme", scene.world.people[0], Channel.EMAIL, "digest", "carillon.digest")
+    link = f"/v1/unsubscribe/{sign_mailing(mailing, SECRET.encode())}"
+    page = (await scene.http.get(link)).text
+    assert 'value="all"' in page
+    assert 'value="category"' not in page
+    assert (await scene.click(link=link)).status_code == 200
+    assert await scene.chosen() == [{"all": {"email": False}}]
+
+
 async def test_a_multipart_one_click_is_one_too(scene: Scene) -> None:
     reply = await scene.http.post(scene.link, files={"List-Unsubscribe": (None, "One-Click")})
     assert reply.status_code == 200

@@ -38,6 +38,12 @@ def test_a_hold_names_its_rule(hold: HoldReason) -> None:
     assert [step.rule for step in steps if step.verdict is Verdict.HOLD] == [RULE_OF_HOLD[hold]]
 
 
+def test_a_full_cap_gathers_and_is_named_as_the_limit_it_is() -> None:
+    steps = steps_of(DeliveryStatus.HELD, reason=Reason.FREQUENCY_CAP, hold_reason=HoldReason.DIGEST)
+    assert [step.rule for step in steps if step.verdict is Verdict.HOLD] == [Rule.LIMIT]
+    assert {step.verdict for step in steps[:-1]} == {Verdict.PASSED}
+
+
 @pytest.mark.parametrize("status", [DeliveryStatus.DEAD, DeliveryStatus.FAILED, DeliveryStatus.CANCELLED])
 def test_what_ended_after_the_rules_had_passed_them_all(status: DeliveryStatus) -> None:
     steps = steps_of(status, reason=Reason.RETRIES_EXHAUSTED, hold_reason=None)

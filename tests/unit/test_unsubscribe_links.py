@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from carillon_api.unsubscribing.wishes import Scope, without
 from carillon_email_worker.unsubscribing import UnsubscribeLinks
+from carillon_shared.content.builtin import DIGEST
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.unsubscribe import MailingOf, read_mailing, sign_mailing
 from hypothesis import given
@@ -46,6 +47,15 @@ def test_a_link_leads_to_the_api_and_mandatory_mail_has_none() -> None:
     assert found is not None
     assert (found.subscriber, found.event_type) == (one.recipient.number, one.event.type)
     assert links(delivery(Channel.EMAIL, template, mandatory=True)) is None
+
+
+def test_a_digest_of_one_type_is_left_as_the_type_is_and_one_of_many_as_a_digest() -> None:
+    links = UnsubscribeLinks("https://notify.example.org", SECRET)
+    for data, expected in (({"type": "ticket.changed"}, "ticket.changed"), ({"types": ["a", "b"]}, DIGEST)):
+        given = delivery(Channel.EMAIL, {"subject": "Hello", "text": "there"}, type=DIGEST, data=data)
+        found = read_mailing((links(given) or "").rpartition("/")[2], SECRET)
+        assert found is not None
+        assert found.event_type == expected
 
 
 @pytest.mark.parametrize(

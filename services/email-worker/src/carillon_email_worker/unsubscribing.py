@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from carillon_shared.content.builtin import DIGEST
 from carillon_shared.domain.delivery import LeasedDelivery
 from carillon_shared.domain.unsubscribe import MailingOf, sign_mailing
 
@@ -18,7 +19,9 @@ class UnsubscribeLinks:
         event = delivery.event
         if event.mandatory:
             return None
+        # A digest of one type is left as that type is; one of many has no category to leave.
+        kind = event.data.get("type", DIGEST) if event.type == DIGEST else event.type
         mailing = MailingOf(
-            event.tenant.slug, delivery.recipient.number, delivery.channel, event.category, event.type
+            event.tenant.slug, delivery.recipient.number, delivery.channel, event.category, kind
         )
         return f"{self.public_url.rstrip('/')}/v1/unsubscribe/{sign_mailing(mailing, self.secret)}"

@@ -25,8 +25,8 @@ class Rule(StrEnum):
     PREFERENCE = "preference"
     CONDITION = "condition"
     QUIET_HOURS = "quiet_hours"
+    DIGEST = "digest"  # of the type: what it gathers is no message yet, so no limit counts it
     LIMIT = "limit"
-    DIGEST = "digest"
 
 
 class Verdict(StrEnum):
@@ -92,7 +92,7 @@ RULE_OF_HOLD: Final[Mapping[HoldReason, Rule]] = {
     HoldReason.SCHEDULED: Rule.CONDITION,
     HoldReason.CONDITION: Rule.CONDITION,
 }
-"""The rule that a hold names."""
+"""The rule that a hold names, unless a reason beside it says more: a full frequency cap gathers, too."""
 
 
 def decision_of(status: DeliveryStatus) -> Decision:
@@ -115,7 +115,7 @@ def steps_of(
     if decision is Decision.SKIP and reason is not None:
         decider = RULE_OF_REASON[reason]
     elif decision is Decision.HOLD and hold_reason is not None:
-        decider = RULE_OF_HOLD[hold_reason]
+        decider = (reason and RULE_OF_REASON[reason]) or RULE_OF_HOLD[hold_reason]
     said = Verdict.SKIP if decision is Decision.SKIP else Verdict.HOLD
     steps: list[Step] = []
     passed = True

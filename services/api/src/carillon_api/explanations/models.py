@@ -34,7 +34,7 @@ class Explained(BaseModel):
     subscriber: str
     channel: Channel
     decision: Decision
-    reason: Reason | None = Field(description="Why it was skipped, or why it ended unsent.")
+    reason: Reason | None = Field(description="Why it was skipped or ended unsent, or what gathers it.")
     hold_reason: HoldReason | None
     until: datetime | None = Field(description="When what is held, or tried again, is due.")
     status: DeliveryStatus

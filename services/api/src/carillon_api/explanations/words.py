@@ -17,8 +17,8 @@ _PASSED: Final = {
     Rule.PREFERENCE: "wants this type over this channel, or the type is mandatory",
     Rule.CONDITION: "no condition of the type stands against it",
     Rule.QUIET_HOURS: "it is not their quiet hours, or the event may disturb",
+    Rule.DIGEST: "the type does not gather it",
     Rule.LIMIT: "no limit is used up",
-    Rule.DIGEST: "is not collected into a digest",
 }
 _REASONS: Final = {
     Reason.ACTOR: "did it themselves, and actors are not told",
@@ -31,6 +31,7 @@ _REASONS: Final = {
     Reason.OPTED_OUT: "does not want this over this channel, by their preferences or the tenant's defaults",
     Reason.DUPLICATE: "was told already",
     Reason.ALREADY_READ: "has read it in the feed",
+    Reason.EMPTY_DIGEST: "nothing that was gathered is to be sent any more",
     Reason.CONDITION_NOT_MET: "the type's condition for this channel was not met",
     Reason.QUIET_HOURS: "it was their quiet hours, and the type does not wait for their end",
     Reason.THROTTLED: "the type's limit for one person is used up",
@@ -49,7 +50,7 @@ _REASONS: Final = {
 }
 _HOLDS: Final = {
     HoldReason.QUIET_HOURS: "it is their quiet hours",
-    HoldReason.DIGEST: "it is collected into a digest",
+    HoldReason.DIGEST: "it is gathered into a digest",
     HoldReason.THROTTLED: "a limit is used up for now",
     HoldReason.SCHEDULED: "it is not due yet",
     HoldReason.CONDITION: "it is not known yet whether it is needed over this channel",
@@ -78,7 +79,7 @@ def step_in_words(step: Step, *, reason: Reason | None, hold_reason: HoldReason 
         case Verdict.SKIP if reason is not None:
             return reason_in_words(reason)
         case Verdict.HOLD if hold_reason is not None:
-            return _HOLDS[hold_reason]
+            return _hold_in_words(hold_reason, reason)
         case _:
             return "not asked: it was decided before"
 
@@ -86,6 +87,10 @@ def step_in_words(step: Step, *, reason: Reason | None, hold_reason: HoldReason 
 def reason_in_words(reason: Reason) -> str:
     """Return a reason as a phrase about the person."""
     return _REASONS[reason]
+
+
+def _hold_in_words(hold_reason: HoldReason, reason: Reason | None) -> str:
+    return f"{_REASONS[reason]}; {_HOLDS[hold_reason]}" if reason else _HOLDS[hold_reason]
 
 
 def summary(
@@ -101,7 +106,7 @@ def summary(
         return f"Not sent: {reason_in_words(reason)}." if reason else "Not sent."
     if decision is Decision.HOLD:
         due = f" until {until:%Y-%m-%d %H:%M:%S} UTC" if until else ""
-        return f"Held{due}: {_HOLDS[hold_reason]}." if hold_reason else f"Held{due}."
+        return f"Held{due}: {_hold_in_words(hold_reason, reason)}." if hold_reason else f"Held{due}."
     ended_by = reason if reason is not None and RULE_OF_REASON[reason] is None else None
     why = f": {reason_in_words(ended_by)}" if ended_by else ""
     return f"{_STATES[status]}{why}."

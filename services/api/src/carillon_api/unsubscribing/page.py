@@ -1,12 +1,14 @@
 """The page behind the link: what it is about, a button, and no script."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from html import escape
 from typing import Final
 
 from starlette.responses import HTMLResponse
+
+from carillon_api.unsubscribing.wishes import Scope
 
 _STYLE: Final = (
     "body{margin:0;padding:24px;background:#f4f5f7;color:#1d2433;font:16px/1.5 sans-serif}"
@@ -47,12 +49,14 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
 _BUTTON: Final = '<button type="submit" name="scope" value="{scope}" class="{kind}">{label}</button>'
 
 
-def asking_page(*, tenant: str, category: str, locale: str) -> HTMLResponse:
-    """Return the page that asks. Only its button changes anything."""
+def asking_page(*, tenant: str, category: str, locale: str, scopes: Sequence[Scope]) -> HTMLResponse:
+    """Return the page that asks, with a button for each of these. Only its buttons change anything."""
     words = _words(locale)
     question = words["ask"].format(tenant=tenant, category=category)
-    buttons = _BUTTON.format(scope="category", kind="", label=escape(words["category"]))
-    buttons += _BUTTON.format(scope="all", kind="less", label=escape(words["all"]))
+    buttons = "".join(
+        _BUTTON.format(scope=scope, kind="less" if place else "", label=escape(words[scope]))
+        for place, scope in enumerate(scopes)
+    )
     return _page(locale, f'<p>{escape(question)}</p><form method="post">{buttons}</form>')
 
 

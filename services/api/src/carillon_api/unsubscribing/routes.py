@@ -15,7 +15,7 @@ from carillon_api.request_notes import note
 from carillon_api.services import Services
 from carillon_api.unsubscribing.page import asking_page, done_page, gone_page
 from carillon_api.unsubscribing.storage import find_reader, leave
-from carillon_api.unsubscribing.wishes import Scope
+from carillon_api.unsubscribing.wishes import Scope, is_mixed
 
 router = APIRouter(prefix="/v1/unsubscribe", tags=["Recipient"])
 
@@ -46,7 +46,12 @@ async def ask_unsubscribe(token: Token, services: Parts) -> HTMLResponse:
         reader = await find_reader(connection, mailing.subscriber)
     if reader is None:
         return gone_page()
-    return asking_page(tenant=reader.tenant, category=mailing.category, locale=reader.locale)
+    return asking_page(
+        tenant=reader.tenant,
+        category=mailing.category,
+        locale=reader.locale,
+        scopes=[Scope.ALL] if is_mixed(mailing) else list(Scope),
+    )
 
 
 @router.post(
@@ -58,9 +63,10 @@ async def ask_unsubscribe(token: Token, services: Parts) -> HTMLResponse:
 async def unsubscribe(token: Token, request: Request, services: Parts) -> HTMLResponse:
     """Opt out of the mail's category, at once and without a question; with `scope=all`, of all mail.
 
-    Mail programs post `List-Unsubscribe=One-Click` (RFC 8058). Posting it again changes nothing.
+    A digest of several types has no category of its own: leaving it is leaving all mail. Mail programs post
+    `List-Unsubscribe=One-Click` (RFC 8058). Posting it again changes nothing.
     """
-    scope = _scope(await read_body(request, limit=_MAX_FORM_BYTES))
+    form = await read_body(request, limit=_MAX_FORM_BYTES)
     found = await _mailing(services, token)
     if found is None:
         return gone_page()
@@ -69,6 +75,7 @@ async def unsubscribe(token: Token, request: Request, services: Parts) -> HTMLRe
         reader = await find_reader(connection, mailing.subscriber)
         if reader is None:
             return gone_page()
+        scope = Scope.ALL if is_mixed(mailing) else _scope(form)
         await leave(connection, mailing, scope, tenant_id=tenant.id)
     note(request, unsubscribed=scope.value)
     return done_page(locale=reader.locale)

@@ -5,6 +5,7 @@ from copy import deepcopy
 from enum import StrEnum
 from typing import Any
 
+from carillon_shared.content.builtin import DIGEST
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.unsubscribe import MailingOf
 
@@ -14,6 +15,11 @@ class Scope(StrEnum):
 
     CATEGORY = "category"  # what the mail belongs to
     ALL = "all"  # everything over its channel that is not mandatory
+
+
+def is_mixed(mailing: MailingOf) -> bool:
+    """Return whether it was a digest of several types: of those, nobody can leave one."""
+    return mailing.event_type == DIGEST
 
 
 def without(document: Mapping[str, Any], mailing: MailingOf, scope: Scope) -> dict[str, Any]:

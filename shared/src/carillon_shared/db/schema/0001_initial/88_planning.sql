@@ -276,7 +276,8 @@ BEGIN
         INSERT INTO carillon.deliveries (
             id, event_id, subscriber, tenant_id, channel, lane, status, hold_reason, reason, next_attempt_at)
         SELECT p.id, p.event_id, p.subscriber, p.tenant_id, p.channel, p.lane, p.status, p.hold_reason,
-               CASE WHEN p.free_at IS NOT NULL AND p.may_skip THEN 'throttled' ELSE p.reason END, p.until
+               CASE WHEN p.free_at IS NOT NULL AND p.may_skip THEN 'throttled' WHEN p.cap_at IS NOT NULL THEN 'frequency_cap'
+                    ELSE p.reason END, p.until
         FROM final p
     ), held AS (
         INSERT INTO carillon.due (delivery_id, due_at, kind)

@@ -359,7 +359,8 @@ BEGIN
         SET status = CASE WHEN p.ending IS NOT NULL THEN p.ending WHEN p.skip IS NOT NULL THEN 'skipped'
                           WHEN p.quiet_until IS NULL AND p.free_at IS NULL AND p.cap_at IS NULL THEN 'queued'
                           ELSE 'held' END::carillon.delivery_status,
-            reason = coalesce(p.ending::carillon.reason, p.skip),
+            reason = coalesce(p.ending::carillon.reason, p.skip,
+                              CASE WHEN p.cap_at IS NOT NULL THEN 'frequency_cap'::carillon.reason END),
             hold_reason = CASE WHEN p.ending IS NOT NULL OR p.skip IS NOT NULL THEN NULL
                                WHEN p.quiet_until IS NOT NULL THEN 'quiet_hours' WHEN p.free_at IS NOT NULL THEN 'throttled'
                                WHEN p.cap_at IS NOT NULL THEN 'digest' END::carillon.hold_reason,

@@ -224,7 +224,7 @@ BEGIN
             FROM carillon.waiting_members(moving) AS m
             JOIN carillon.digests g ON g.id = m.digest_id
             JOIN carillon.digest_targets(moving) AS t ON t.id = g.id);
-        UPDATE carillon.deliveries d SET hold_reason = 'quiet_hours', next_attempt_at = w.closes_at, updated_at = now()
+        UPDATE carillon.deliveries d SET hold_reason = 'quiet_hours', reason = NULL, next_attempt_at = w.closes_at, updated_at = now()
         FROM unnest(moved) AS w WHERE d.id = w.delivery_id AND d.id = ANY (ARRAY(SELECT m.delivery_id FROM unnest(moved) AS m));
         PERFORM carillon.join_digests(moved);
     END IF;
@@ -242,7 +242,7 @@ BEGIN
         ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at, kind = excluded.kind
     ), queued AS (
         UPDATE carillon.deliveries d
-        SET status = 'queued', hold_reason = NULL, next_attempt_at = NULL, updated_at = now()
+        SET status = 'queued', hold_reason = NULL, reason = NULL, next_attempt_at = NULL, updated_at = now()
         WHERE d.id = ANY (ARRAY(SELECT o.one FROM left_over o WHERE NOT o.is_carried AND o.kind = 'frequency_cap'))
     ), events AS (
         INSERT INTO carillon.events (
