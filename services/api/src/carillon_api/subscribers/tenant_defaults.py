@@ -16,8 +16,8 @@ _CAPPED = (Channel.EMAIL, Channel.WHATSAPP)
 class FrequencyCap(WrittenPart):
     """At most `limit` messages to one person on each channel within any window of `per`, all types together.
 
-    What is beyond it is gathered, and sent as one message when there is room. What has piled up in quiet hours
-    is one message at their end, and not counted.
+    What is beyond it is gathered, and sent as one message when there is room. What has piled up in somebody's
+    quiet hours is one message at their end, and not counted.
     """
 
     limit: Annotated[int, Field(ge=1, le=1_000, strict=True)]
