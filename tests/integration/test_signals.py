@@ -47,6 +47,29 @@ async def test_a_signal_reaches_a_person_and_a_topic_and_nobody_else(api: LiveAp
     assert topical.data == {"name": "p", "data": {"topics": ["job:17"]}, "topic": "job:17"}
 
 
+async def test_who_comes_later_sees_how_far_a_job_is(api: LiveApi, tenant: Tenant) -> None:
+    service = tenant.client(api)
+    seven = await service.person("u-7", topics=["job:17"])
+    stream_of_job = "/v1/inbox/stream?topics=job:17"
+    async with sse(api.url, stream_of_job, token=seven.credential) as first:
+        await _ready(first)
+        for name, value in (("progress", 10), ("log", "begun"), ("progress", 40)):
+            signal = {"topics": ["job:17"], "name": name, "data": value}
+            await service.call("POST", "/v1/signals", json=signal, expect=202)
+        while (await first.next()).data["data"] != 40:
+            pass
+    await tenant.add_item("u-7", announce=False)
+    async with sse(api.url, stream_of_job, token=seven.credential, last_event_id="0") as later:
+        await _ready(later)
+        frames = await later.take(3)
+    assert [frame.event for frame in frames] == ["notification", "signal", "signal"]
+    assert sorted(str(frame.data["data"]) for frame in frames[1:]) == ["40", "begun"]
+    async with sse(api.url, token=seven.credential) as without:
+        await _ready(without)
+        await tenant.add_item("u-7")
+        assert (await without.next()).event == "notification"
+
+
 async def test_a_topic_that_one_does_not_follow_is_refused(api: LiveApi, tenant: Tenant) -> None:
     person = await tenant.client(api).person("u-7")
     async with sse(api.url, "/v1/inbox/stream?topics=job:17", token=person.credential) as stream:

@@ -18,6 +18,7 @@ from carillon_shared.telemetry import metrics
 from carillon_api.stream import frames
 from carillon_api.stream.catch_up import CatchUp
 from carillon_api.stream.connection import LiveStream, StreamRequest, chunk
+from carillon_api.stream.last_signals import Key, LastSignals
 from carillon_api.stream.people import People
 from carillon_api.stream.registry import Streams
 from carillon_api.stream.stepping import Message, Send
@@ -70,6 +71,7 @@ class Hub:
         self.people = People(pool)
         self._limits = limits
         self._catch_up = CatchUp(pool)
+        self._last_signals = LastSignals(time.monotonic)
         self._waiting: set[LiveStream] = set()
         self._flush: asyncio.TimerHandle | None = None
         self._gap = asyncio.Event()
@@ -84,6 +86,7 @@ class Hub:
         self.streams.add(stream)
         metrics.STREAMS_OPEN.set(len(self.streams))
         self._catch_up.add(stream)
+        self._show_last_signals(stream)
         return stream
 
     def check_room(self, asked: StreamRequest) -> None:
@@ -160,21 +163,34 @@ class Hub:
         stream.write_change(head.seq, message)
         return True
 
+    def _show_last_signals(self, stream: LiveStream) -> None:
+        """Put what late joiners missed behind the backlog, which the stream is waiting for."""
+        person = stream.asked.person
+        now = time.monotonic()
+        for key, message in self._last_signals.of(person.tenant, person.subscriber, stream.asked.topics):
+            stream.signal(key, message, now=now)
+        if stream.signals:
+            self._wait(stream)
+
     async def _show_signal(self, signal: LiveSignal) -> None:
         written = 0
         for subscriber in signal.users:
             message = chunk(frames.signal(signal.name, signal.data, topic=None))
+            key = (0, subscriber, signal.name)
+            self._last_signals.keep(signal.tenant, key, message)
             streams = self.streams.of_person(signal.tenant, subscriber)
-            written = await self._write_signal((0, subscriber, signal.name), message, streams, written)
+            written = await self._write_signal(key, message, streams, written)
         for topic in signal.topics:
             message = chunk(frames.signal(signal.name, signal.data, topic=topic))
+            key = (1, topic, signal.name)
+            self._last_signals.keep(signal.tenant, key, message)
             streams = self.streams.of_topic(signal.tenant, topic)
-            written = await self._write_signal((1, topic, signal.name), message, streams, written)
+            written = await self._write_signal(key, message, streams, written)
         if written:
             metrics.FRAMES_SENT.labels("signal").inc(written)
 
     async def _write_signal(
-        self, key: tuple[int, str, str], message: Message, streams: tuple[LiveStream, ...], written: int
+        self, key: Key, message: Message, streams: tuple[LiveStream, ...], written: int
     ) -> int:
         now = time.monotonic()
         for stream in streams:
