@@ -5,6 +5,7 @@ async with FaultProxy("127.0.0.1", 5432) as proxy:
     proxy.delay(0.2, jitter=0.1)         # seconds, each direction
     proxy.throttle(10_000)               # bytes a second
     proxy.blackhole(Direction.DOWN)      # nothing comes back, every socket stays open
+    proxy.silence()                      # what is open now is lost without a word; new connections are well
     proxy.reset_after(100)               # each connection is reset after 100 more bytes, mid-frame
     proxy.close_late(2.0)                # the end of a stream comes 2 s late
     await proxy.cut()                    # reset (RST) what is open now
@@ -87,6 +88,15 @@ class FaultProxy:
         for toxics in self._those(directions):
             toxics.flowing.clear()
 
+    def silence(self) -> int:
+        """Lose all that open connections carry, for good, as a router that forgot them; return how many.
+
+        Neither end learns that it is half open. New connections are well.
+        """
+        for connection in self._open:
+            connection.silent = True
+        return len(self._open)
+
     def reset_after(self, count: int, *directions: Direction) -> None:
         """Reset each connection, open or new, once it has carried so many more bytes."""
         for toxics in self._those(directions):
@@ -148,6 +158,7 @@ class _Connection:
         self._client = (reader, writer)
         self._writers = [writer]
         self._carried = dict.fromkeys(Direction, 0)
+        self.silent = False
 
     def count_anew(self) -> None:
         self._carried = dict.fromkeys(Direction, 0)
@@ -188,10 +199,12 @@ class _Connection:
                 await toxics.flowing.wait()
                 await self._write(part, writer, direction)
         await toxics.flowing.wait()
-        if writer.can_write_eof():
+        if writer.can_write_eof() and not self.silent:
             writer.write_eof()
 
     async def _write(self, data: bytes, writer: asyncio.StreamWriter, direction: Direction) -> None:
+        if self.silent:
+            return
         toxics = self._toxics[direction]
         left = None if toxics.reset_after is None else toxics.reset_after - self._carried[direction]
         writer.write(data if left is None else data[: max(left, 0)])
