@@ -43,6 +43,7 @@ from carillon_api.stream.routes import router as stream_router
 from carillon_api.subscribers.membership_routes import router as memberships_router
 from carillon_api.subscribers.routes import router as subscribers_router
 from carillon_api.subscribers.tenant_routes import router as tenant_router
+from carillon_api.subscribers.topic_routes import router as topics_router
 from carillon_api.suppressions.routes import router as suppressions_router
 from carillon_api.unsubscribing.routes import router as unsubscribing_router
 from carillon_api.webhooks.routes import router as webhooks_router
@@ -59,6 +60,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     layouts_router,
     subscribers_router,
     memberships_router,
+    topics_router,
     tenant_router,
     preferences_router,
     stream_router,

@@ -5,10 +5,13 @@ from typing import Any
 
 from carillon_shared.db.pool import Connection
 
-from carillon_api.preferences.quiet_hours import OwnPreferences, QuietHours
+from carillon_api.errors import Problem
+from carillon_api.preferences.quiet_hours import MAX_MUTED, OwnPreferences, QuietHours
 from carillon_api.subscribers import storage
 
-_KEY = "quiet_hours"
+_QUIET = "quiet_hours"
+_MUTED = "muted"
+_KEPT = (_QUIET, _MUTED)  # a page that knows nothing of them does not end them
 
 
 async def read(connection: Connection, number: int) -> OwnPreferences:
@@ -19,11 +22,13 @@ async def read(connection: Connection, number: int) -> OwnPreferences:
 async def replace(
     connection: Connection, body: OwnPreferences, *, tenant_id: int, number: int
 ) -> OwnPreferences:
-    """Replace what a person chose, and return it; quiet hours only if the body speaks of them."""
+    """Replace what a person chose, and return it; quiet hours and mutes only if the body speaks of them."""
     kept = await storage.get_preferences(connection, number, lock=True)
-    document = body.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={_KEY})
-    quiet = _stored(body.quiet_hours) if _KEY in body.model_fields_set else kept.get(_KEY)
-    return await _put(connection, document, quiet, tenant_id=tenant_id, number=number)
+    document = body.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(_KEPT))
+    said = {_QUIET: _stored(body.quiet_hours), _MUTED: sorted(set(body.muted or ()))}
+    for name in _KEPT:
+        document[name] = said[name] if name in body.model_fields_set else kept.get(name)
+    return await _put(connection, document, tenant_id=tenant_id, number=number)
 
 
 async def replace_quiet_hours(
@@ -31,14 +36,29 @@ async def replace_quiet_hours(
 ) -> None:
     """Replace a person's quiet hours only; None removes them."""
     kept = await storage.get_preferences(connection, number, lock=True)
-    document = {name: value for name, value in kept.items() if name != _KEY}
-    await _put(connection, document, _stored(quiet), tenant_id=tenant_id, number=number)
+    await _put(connection, {**kept, _QUIET: _stored(quiet)}, tenant_id=tenant_id, number=number)
+
+
+async def mute(connection: Connection, topic: str, *, tenant_id: int, number: int) -> None:
+    """Mute a topic; no harm when it is. Raises `Problem` 409 when too many are."""
+    kept = await storage.get_preferences(connection, number, lock=True)
+    muted = {*kept.get(_MUTED, ()), topic}
+    if len(muted) > MAX_MUTED:
+        raise Problem("too-many-muted", "Too many topics are muted.", 409, f"At most {MAX_MUTED} can be.")
+    await _put(connection, {**kept, _MUTED: sorted(muted)}, tenant_id=tenant_id, number=number)
+
+
+async def unmute(connection: Connection, topic: str, *, tenant_id: int, number: int) -> None:
+    """End the muting of a topic; no harm when it is not muted."""
+    kept = await storage.get_preferences(connection, number, lock=True)
+    muted = {*kept.get(_MUTED, ())} - {topic}
+    await _put(connection, {**kept, _MUTED: sorted(muted)}, tenant_id=tenant_id, number=number)
 
 
 async def _put(
-    connection: Connection, document: dict[str, Any], quiet: Any, *, tenant_id: int, number: int
+    connection: Connection, document: Mapping[str, Any], *, tenant_id: int, number: int
 ) -> OwnPreferences:
-    whole = document | {_KEY: quiet} if quiet else document
+    whole = {name: value for name, value in document.items() if value or name not in _KEPT}
     await storage.put_preferences(connection, tenant_id=tenant_id, number=number, document=whole)
     return OwnPreferences.model_validate(whole)
 

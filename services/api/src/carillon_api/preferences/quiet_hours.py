@@ -4,12 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from carillon_api.subscribers.models import Preferences, TimeZone
+from carillon_api.subscribers.models import Preferences, TimeZone, Topic
 from carillon_api.written import Written, WrittenPart
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WEEK_MINUTES = 7 * 24 * 60
+MAX_MUTED = 500
 
 _CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 ClockTime = Annotated[str, StringConstraints(pattern=_CLOCK)]
@@ -57,9 +58,14 @@ class QuietHours(Written):
 
 
 class OwnPreferences(Preferences):
-    """What a person wants, and when not. Quiet hours that are left out stay as they are; null ends them."""
+    """What a person wants, and when not. Quiet hours and mutes left out stay as they are; null ends them."""
 
     quiet_hours: QuietHours | None = None
+    muted: Annotated[list[Topic], Field(max_length=MAX_MUTED)] | None = Field(
+        default=None,
+        description="Nothing about these topics, nor what lies in them, is sent, unless it is mandatory.",
+        examples=[["ticket:42"]],
+    )
 
 
 def _minute(clock: str) -> int:

@@ -12,13 +12,14 @@ from carillon_api.services import Services
 from carillon_api.subscribers import storage
 
 _NAME = r"^[^\x00-\x1f\x7f]+$"
+TOPIC_PATTERN = r"^[^\x00-\x1f\x7f,]+$"
 
 SubscriberId = Annotated[
     str, Path(alias="subscriber", min_length=1, max_length=200, pattern=_NAME, examples=["u-7"])
 ]
 RoleName = Annotated[str, Path(min_length=1, max_length=200, pattern=_NAME, examples=["support"])]
 TopicName = Annotated[
-    str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f,]+$", examples=["ticket:42"])
+    str, Path(alias="topic", min_length=1, max_length=200, pattern=TOPIC_PATTERN, examples=["ticket:42"])
 ]
 Registrar = Annotated[ApiKey, Depends(require_scope("subscribers:write"))]
 Parts = Annotated[Services, Depends(get_services)]

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Response
 from carillon_api.dry_run import DryRun, writing
 from carillon_api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, cut, key_of
 from carillon_api.preferences import documents
+from carillon_api.preferences.effective import EffectivePreferences, read_effective
 from carillon_api.preferences.quiet_hours import OwnPreferences
 from carillon_api.subscribers import storage
 from carillon_api.subscribers.models import Subscriber, SubscriberBody, Token, TokenBody
@@ -101,11 +102,18 @@ async def get_preferences(subscriber: SubscriberId, caller: Registrar, services:
         return await documents.read(connection, await existing_number(connection, subscriber))
 
 
+@router.get("/{subscriber}/preferences/effective")
+async def get_effective(subscriber: SubscriberId, caller: Registrar, services: Parts) -> EffectivePreferences:
+    """Return what holds for a person in the end, for every event type and channel, and whose choice it is."""
+    async with tenant_transaction(services.pool, caller.tenant_id) as connection:
+        return await read_effective(connection, await existing_number(connection, subscriber))
+
+
 @router.put("/{subscriber}/preferences", response_model_exclude_none=True)
 async def put_preferences(
     subscriber: SubscriberId, body: OwnPreferences, caller: Registrar, services: Parts, dry_run: DryRun
 ) -> OwnPreferences:
-    """Replace what a person chose. Quiet hours that are left out stay as they are; null removes them."""
+    """Replace what a person chose. Quiet hours and mutes left out stay as they are; null removes them."""
     async with writing(services.pool, caller.tenant_id, dry_run=dry_run) as connection:
         number = await existing_number(connection, subscriber)
         return await documents.replace(connection, body, tenant_id=caller.tenant_id, number=number)

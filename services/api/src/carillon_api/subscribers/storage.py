@@ -29,6 +29,7 @@ WHERE (s.email, s.phone, s.locale, s.time_zone, s.attributes, s.registered) IS D
       (excluded.email, excluded.phone, excluded.locale, excluded.time_zone, excluded.attributes, true)
 RETURNING xmax = 0 AS created
 """
+_LOCK = "SELECT 1 FROM carillon.subscribers WHERE number = $1 FOR NO KEY UPDATE"
 _FORGET = """
 UPDATE carillon.subscribers
 SET registered = false, email = NULL, phone = NULL, locale = NULL, time_zone = NULL, attributes = '{}',
@@ -147,9 +148,10 @@ async def list_members(
 
 async def get_preferences(connection: Connection, number: int, *, lock: bool = False) -> Mapping[str, Any]:
     """Return what a person chose; with `lock`, nobody else changes it before this transaction ends."""
+    if lock:  # the person: there may be no preferences yet
+        await connection.execute(_LOCK, number)
     document: Mapping[str, Any] | None = await connection.fetchval(
-        f"SELECT document FROM carillon.preferences WHERE subscriber = $1 {'FOR UPDATE' if lock else ''}",
-        number,
+        "SELECT document FROM carillon.preferences WHERE subscriber = $1", number
     )
     return document or {}
 

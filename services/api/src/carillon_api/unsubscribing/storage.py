@@ -13,8 +13,6 @@ SELECT t.name AS tenant, coalesce(s.locale, t.default_locale) AS locale
 FROM carillon.subscribers s JOIN carillon.tenants t ON t.id = s.tenant_id
 WHERE s.number = $1 AND s.registered
 """
-# Two clicks at once take turns.
-_LOCK = "SELECT 1 FROM carillon.subscribers WHERE number = $1 FOR NO KEY UPDATE"
 
 
 class Reader(NamedTuple):
@@ -31,9 +29,8 @@ async def find_reader(connection: Connection, number: int) -> Reader | None:
 
 
 async def leave(connection: Connection, mailing: MailingOf, scope: Scope, *, tenant_id: int) -> None:
-    """Write the wish into the person's preferences. Twice is once."""
-    await connection.execute(_LOCK, mailing.subscriber)
-    chosen = await get_preferences(connection, mailing.subscriber)
+    """Write the wish into the person's preferences. Twice is once; two clicks at once take turns."""
+    chosen = await get_preferences(connection, mailing.subscriber, lock=True)
     document = without(chosen, mailing, scope)
     if document != chosen:
         await put_preferences(connection, tenant_id=tenant_id, number=mailing.subscriber, document=document)

@@ -27,6 +27,19 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         true)
 $$;
 
+-- Whether a person has muted any of these topics: then nothing about them is sent, however it would reach them.
+CREATE FUNCTION carillon.mutes(own jsonb, topics text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT topics <> '{}' AND coalesce(own->'muted' ?| topics, false)
+$$;
+
+-- The same of an event, for those who have muted anything.
+CREATE FUNCTION carillon.mutes_event(own jsonb, tenant integer, audience jsonb) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN own ? 'muted' THEN carillon.mutes(own, ARRAY(SELECT carillon.topics_about(tenant, audience)))
+                ELSE false END
+$$;
+
 CREATE FUNCTION carillon.has_address(channel carillon.channel, email text, phone text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE channel WHEN 'inapp' THEN true WHEN 'email' THEN email IS NOT NULL ELSE phone IS NOT NULL END
@@ -118,7 +131,7 @@ $$;
 -- The first rule, in the fixed order that explain shows, that keeps this delivery from being sent; null: send it.
 CREATE FUNCTION carillon.skip_reason(
     is_actor boolean, is_excluded boolean, registered boolean, channel_disabled boolean, has_address boolean,
-    suppressed boolean, mandatory boolean, wants boolean) RETURNS carillon.reason
+    suppressed boolean, mandatory boolean, muted boolean, wants boolean) RETURNS carillon.reason
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
         WHEN is_actor THEN 'actor'::carillon.reason
@@ -128,6 +141,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         WHEN NOT has_address THEN 'no_address'::carillon.reason
         WHEN suppressed THEN 'suppressed'::carillon.reason
         WHEN mandatory THEN NULL
+        WHEN muted THEN 'muted'
         WHEN NOT wants THEN 'opted_out'::carillon.reason
     END
 $$;

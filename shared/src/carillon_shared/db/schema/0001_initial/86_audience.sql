@@ -6,6 +6,19 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT jsonb_array_elements_text(nullif(list, 'null'::jsonb))
 $$;
 
+-- The topics an event is for, and those they are nested in, however deep: whoever follows a project hears of its tickets.
+CREATE FUNCTION carillon.topics_about(tenant integer, audience jsonb) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    WITH RECURSIVE about AS (
+        SELECT carillon.texts_of(audience->'topics') AS name
+        UNION
+        SELECT p.parent FROM about a
+        CROSS JOIN LATERAL (
+            SELECT v.parent FROM carillon.topic_parents v WHERE v.tenant_id = tenant AND v.topic = a.name OFFSET 0) AS p
+    )
+    SELECT a.name FROM about a
+$$;
+
 -- The subscribers with lo < number <= hi whom the audience names, each once; "everyone" leaves out those who are known
 -- by name only. Every branch goes from the names to a bounded range of an index: OFFSET 0 keeps the planner from going
 -- the other way, from all members to the names.
@@ -23,7 +36,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT m.subscriber
     FROM (SELECT 'role'::carillon.membership_kind, r.name FROM carillon.texts_of(audience->'roles') AS r(name)
           UNION ALL
-          SELECT 'topic', t.name FROM carillon.texts_of(audience->'topics') AS t(name)) AS g(kind, name)
+          SELECT 'topic', t.name FROM carillon.topics_about(tenant, audience) AS t(name)) AS g(kind, name)
     CROSS JOIN LATERAL (
         SELECT o.subscriber FROM carillon.memberships o
         WHERE o.tenant_id = tenant AND o.kind = g.kind AND o.name = g.name AND o.subscriber > lo AND o.subscriber <= hi
@@ -43,7 +56,7 @@ SET max_parallel_workers_per_gather = 0 AS $$
          + (SELECT count(*) FROM (
                 SELECT 'role'::carillon.membership_kind, r.name FROM carillon.texts_of(audience->'roles') AS r(name)
                 UNION ALL
-                SELECT 'topic', t.name FROM carillon.texts_of(audience->'topics') AS t(name)) AS g(kind, name)
+                SELECT 'topic', t.name FROM carillon.topics_about(tenant, audience) AS t(name)) AS g(kind, name)
             CROSS JOIN LATERAL (
                 SELECT FROM carillon.memberships m
                 WHERE m.tenant_id = tenant AND m.kind = g.kind AND m.name = g.name

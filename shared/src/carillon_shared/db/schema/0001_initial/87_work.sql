@@ -108,6 +108,7 @@ BEGIN
                 false, false, s.registered, h.channel = ANY (t.disabled_channels || carillon.switched_off()),
                 carillon.has_address(h.channel, coalesce(k.email, s.email), coalesce(k.phone, s.phone)),
                 coalesce(h.channel = ANY (x.suppressed), false), coalesce(y.mandatory OR h.carrier, h.carrier, false),
+                carillon.mutes_event(p.document, h.tenant_id, e.audience),
                 carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)),
             CASE WHEN q.until IS NOT NULL AND y.quiet_hours = 'skip' THEN 'quiet_hours'::carillon.reason END) AS skip) AS rule
     ), equipped AS (
@@ -334,7 +335,7 @@ BEGIN
             WHERE h.budget_start > 0 AND v.delivery_id = h.id OFFSET 0) AS k ON true
         CROSS JOIN LATERAL (SELECT carillon.skip_reason(
             false, false, s.registered, h.channel = ANY (t.disabled_channels || carillon.switched_off()), true, false,
-            coalesce(y.mandatory, false),
+            coalesce(y.mandatory, false), carillon.mutes_event(p.document, h.tenant_id, e.audience),
             carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
     ), written AS (
         SELECT j.*, titles[j.place] AS title, bodies[j.place] AS body, action_urls[j.place] AS action_url

@@ -4,8 +4,8 @@
 -- What the rules say about everyone with lo < number <= hi whom an audience names, on each of the channels.
 CREATE FUNCTION carillon.decide(
     tenant integer, event_type text, category text, channels carillon.channel[], audience jsonb, actor bigint,
-    excluded bigint[], mandatory boolean, defaults jsonb, disabled carillon.channel[], quiet_rule text, zone text,
-    lo bigint, hi bigint)
+    excluded bigint[], mandatory boolean, about text[], defaults jsonb, disabled carillon.channel[], quiet_rule text,
+    zone text, lo bigint, hi bigint)
 RETURNS TABLE (subscriber bigint, channel carillon.channel, reason carillon.reason, quiet_until timestamptz)
 LANGUAGE sql STABLE AS $$
     SELECT s.number, c.channel,
@@ -13,7 +13,7 @@ LANGUAGE sql STABLE AS $$
                carillon.skip_reason(
                    s.number = actor, s.number = ANY (excluded), s.registered, c.channel = ANY (disabled),
                    carillon.has_address(c.channel, s.email, s.phone),
-                   coalesce(c.channel = ANY (x.suppressed), false), mandatory,
+                   coalesce(c.channel = ANY (x.suppressed), false), mandatory, carillon.mutes(p.document, about),
                    carillon.wants(p.document, defaults, event_type, category, c.channel)),
                CASE WHEN q.until IS NOT NULL AND quiet_rule = 'skip' AND c.channel <> 'inapp'
                     THEN 'quiet_hours'::carillon.reason END),
@@ -37,8 +37,8 @@ $$;
 CREATE FUNCTION carillon.plan_targets(event_ids uuid[], lowest uuid, highest uuid)
 RETURNS TABLE (
     event_id uuid, tenant_id integer, prefix text, type text, category text, lane carillon.lane,
-    channels carillon.channel[], audience jsonb, actor bigint, excluded bigint[], mandatory boolean, defaults jsonb,
-    disabled carillon.channel[], quiet_rule text, zone text, throttle jsonb, throttled carillon.channel[],
+    channels carillon.channel[], audience jsonb, actor bigint, excluded bigint[], mandatory boolean, about text[],
+    defaults jsonb, disabled carillon.channel[], quiet_rule text, zone text, throttle jsonb, throttled carillon.channel[],
     expires_at timestamptz, cap jsonb, cap_scope text, gathered carillon.channel[], digest_key text, window_seconds integer,
     max_seconds integer, first_at_once boolean)
 LANGUAGE sql STABLE AS $$
@@ -46,7 +46,8 @@ LANGUAGE sql STABLE AS $$
            (SELECT s.number FROM carillon.subscribers s WHERE s.tenant_id = e.tenant_id AND s.id = e.actor),
            ARRAY(SELECT s.number FROM carillon.texts_of(e.audience->'exclude') AS x(id)
                  JOIN carillon.subscribers s ON s.tenant_id = e.tenant_id AND s.id = x.id),
-           coalesce(y.mandatory, false), t.preferences, t.disabled_channels || carillon.switched_off(),
+           coalesce(y.mandatory, false), ARRAY(SELECT carillon.topics_about(e.tenant_id, e.audience)), t.preferences,
+           t.disabled_channels || carillon.switched_off(),
            carillon.quiet_rule(y.quiet_hours, e.lane),
            t.default_time_zone, throttle.rule,
            ARRAY(SELECT c::carillon.channel FROM carillon.texts_of(throttle.rule->'channels') AS c),
@@ -143,7 +144,7 @@ BEGIN
                CASE WHEN d.reason IS NULL THEN d.quiet_until END
         FROM targets t
         CROSS JOIN LATERAL carillon.decide(
-            t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
+            t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.about, t.defaults,
             t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
         WHERE NOT (again AND EXISTS (
             SELECT FROM carillon.deliveries o
@@ -178,7 +179,7 @@ BEGIN
         array_agg(t.tenant_id), array_agg(d.subscriber), array_agg(s.scope), array_agg(d.channel))
     FROM carillon.plan_targets(event_ids, lowest, highest) AS t
     CROSS JOIN LATERAL carillon.decide(
-        t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
+        t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.about, t.defaults,
         t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
     CROSS JOIN LATERAL (VALUES ('type:' || t.type, d.channel = ANY (t.throttled)),
                                (t.cap_scope, carillon.has_channel(t.cap, d.channel))) AS s(scope, wanted)
@@ -196,7 +197,7 @@ BEGIN
                 moment + make_interval(secs => t.max_seconds))::carillon.joining)
             FROM carillon.plan_targets(event_ids, lowest, highest) AS t
             CROSS JOIN LATERAL carillon.decide(
-                t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
+                t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.about, t.defaults,
                 t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
             WHERE t.first_at_once AND d.reason IS NULL AND d.quiet_until IS NULL AND d.channel = ANY (t.gathered))) AS o
         WHERE o.opened);
@@ -212,7 +213,7 @@ BEGIN
                d.reason IS NULL AND d.quiet_until IS NULL AND d.channel = ANY (t.gathered) AS gathers
         FROM targets t
         CROSS JOIN LATERAL carillon.decide(
-            t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.defaults,
+            t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.about, t.defaults,
             t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
         WHERE NOT (again AND EXISTS (
             SELECT FROM carillon.deliveries o

@@ -245,7 +245,7 @@ LANGUAGE sql STABLE AS $$
                carillon.skip_reason(
                    false, false, s.registered, d.channel = ANY (t.disabled_channels || carillon.switched_off()),
                    carillon.has_address(d.channel, s.email, s.phone), coalesce(d.channel = ANY (x.suppressed), false),
-                   y.mandatory,
+                   y.mandatory, carillon.mutes_event(p.document, d.tenant_id, e.audience),
                    carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
                CASE WHEN NOT y.mandatory AND f.is_read THEN 'already_read'::carillon.reason
                     WHEN q.until IS NOT NULL AND y.quiet_hours = 'skip' THEN 'quiet_hours' END),

@@ -87,7 +87,8 @@ BEGIN
             carillon.delivery_prefix(uuid), carillon.delivery_id(text, bigint, carillon.channel),
             carillon.wants(jsonb, jsonb, text, text, carillon.channel),
             carillon.channel_name(carillon.channel), carillon.has_address(carillon.channel, text, text),
-            carillon.skip_reason(boolean, boolean, boolean, boolean, boolean, boolean, boolean, boolean),
+            carillon.skip_reason(boolean, boolean, boolean, boolean, boolean, boolean, boolean, boolean, boolean),
+            carillon.mutes(jsonb, text[]), carillon.mutes_event(jsonb, integer, jsonb),
             carillon.switched_off(), carillon.address_digest(text), carillon.suppressions_of(integer, bigint, text, text),
             carillon.partition_exists_for(timestamptz) TO %I', service);
     END LOOP;
@@ -100,7 +101,7 @@ BEGIN
     FOR signature IN
         SELECT p.oid::regprocedure FROM pg_proc p
         WHERE p.pronamespace = 'carillon'::regnamespace
-          AND p.proname IN ('texts_of', 'audience_numbers', 'audience_bound',
+          AND p.proname IN ('texts_of', 'topics_about', 'audience_numbers', 'audience_bound',
                             'audience_is_listed', 'ensure_subscribers',
                             'update_inline_subscribers', 'decide', 'plan_targets', 'slot_wait', 'lock_slots',
                             'insert_plain', 'insert_limited', 'insert_deliveries', 'plan_verdict', 'plan_events',

@@ -37,6 +37,7 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
             carillon.has_address(d.channel, coalesce(overrides #>> '{address,email}', k.email, s.email),
                                  coalesce(overrides #>> '{address,phone}', k.phone, s.phone)),
             coalesce(d.channel = ANY (x.suppressed), false), coalesce(y.mandatory OR d.carrier, d.carrier, false),
+            carillon.mutes_event(p.document, d.tenant_id, e.audience),
             carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
         CASE WHEN i.read_at IS NOT NULL OR i.attention_seq <= f.read_all_seq THEN 'already_read'::carillon.reason
              WHEN r.type NOT IN ('message', 'carillon.digest') AND NOT EXISTS (
