@@ -25,7 +25,7 @@ _LEASE = """
     FROM carillon.lease($1, array_fill(4::smallint, ARRAY[cardinality($1::uuid[])]), $2, $3, 7, 'test', 30)
 """
 _WRITE = """
-    SELECT verdict FROM carillon.write_feed($1, '{4}', '{title}', '{body}', '{NULL}', $2, $2)
+    SELECT verdict FROM carillon.write_feed($1, '{4}', '{title}', '{body}', '{NULL}', $2, $2, false)
 """
 
 

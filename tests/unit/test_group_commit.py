@@ -53,7 +53,7 @@ class _Store:
             raise self.errors.pop(0)
         if any(row.key.id in self.offenders for row in rows):
             raise RowsRefusedError("an offender")
-        assert [row.key for row in rows] == sorted({row.key for row in rows}), "unsorted, or a key twice"
+        assert len({row.key for row in rows}) == len(rows), "a key twice"
         answers = [self._accept(row) for row in rows]
         if self.loses_answer:
             self.loses_answer = False
@@ -102,7 +102,7 @@ async def test_an_event_alone_is_flushed_at_once() -> None:
     assert store.groups == [["1"]]
 
 
-async def test_what_arrives_during_a_flush_makes_the_next_group_in_key_order() -> None:
+async def test_what_arrives_during_a_flush_makes_the_next_group_in_the_order_it_came() -> None:
     store = _Store()
     async with _running(store) as group_commit:
         first = await _first_waits(store, group_commit)
@@ -110,7 +110,7 @@ async def test_what_arrives_during_a_flush_makes_the_next_group_in_key_order() -
         await asyncio.sleep(0)
         store.gate.set()
         await asyncio.gather(first, *others)
-    assert store.groups == [["first"], ["a", "b", "c"]]
+    assert store.groups == [["first"], ["c", "a", "b"]]
 
 
 async def test_a_group_has_a_largest_size() -> None:

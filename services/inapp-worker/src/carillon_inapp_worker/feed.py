@@ -15,7 +15,7 @@ from carillon_shared.domain.delivery import EventContent, Recipient
 PROVIDER = "feed"
 
 _RECIPIENTS = "SELECT * FROM carillon.recipients($1, $2, $3)"
-_WRITE = "SELECT * FROM carillon.write_feed($1, $2, $3, $4, $5, $6, $7)"
+_WRITE = "SELECT * FROM carillon.write_feed($1, $2, $3, $4, $5, $6, $7, $8)"
 _BURY = "SELECT id FROM carillon.bury($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
 
@@ -56,6 +56,7 @@ class Written:
     seq: int
     unread: int
     unseen: int
+    item_id: UUID
     created_at: datetime
 
 
@@ -89,6 +90,7 @@ class FeedStore:
                 [draft.content.action_url for draft in ordered],
                 ids[0],
                 ids[-1],
+                any(draft.event.renews for draft in ordered),
             )
         by_id = {draft.id: draft for draft in ordered}
         return [_written(by_id[row["id"]], row) for row in rows if row["seq"] is not None]
@@ -134,5 +136,6 @@ def _written(draft: Draft, row: asyncpg.Record) -> Written:
         row["seq"],
         row["unread"],
         row["unseen"],
+        row["item_id"],
         row["created_at"],
     )

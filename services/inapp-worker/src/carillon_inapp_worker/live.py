@@ -91,7 +91,7 @@ def _frame(item: Written, tail: int) -> LiveFrame:
         seq=item.seq,
         unread=item.unread,
         unseen=item.unseen,
-        item_id=item.draft.id,
+        item_id=item.item_id,
         tail=tail,
     )
 

@@ -17,6 +17,7 @@ from carillon_shared.retry.policy import policy_for
 
 _EVENTS = """
     SELECT e.id, e.tenant_id, e.type, e.category, e.source, e.subject, e.time, e.data,
+           e.feed_event IS NOT NULL AS renews,
            t.slug, t.name, t.default_locale, t.default_time_zone, t.sender_name, t.sender_address, t.reply_to,
            t.brand
     FROM carillon.events e JOIN carillon.tenants t ON t.id = e.tenant_id
@@ -121,6 +122,7 @@ class Catalogue:
             sender_address=kind.sender_address,
             reply_to=kind.reply_to,
             mandatory=kind.mandatory,
+            renews=row["renews"],
         )
         titles = {name: self._types[tenant_id, name].templates for tenant_id, name in items} or None
         return EventWork(content, kind.templates, kind.policy, titles)

@@ -37,6 +37,10 @@ class Event(BaseModel):
     deliver_at: datetime | None
     expires_at: datetime | None
     cancelled_at: datetime | None
+    collapse_key: str | None
+    replaced_by: UUID | None = Field(
+        description="The later event of the same collapse key that cancelled it."
+    )
 
 
 class Cancelled(BaseModel):

@@ -12,7 +12,8 @@ from carillon_shared.ids import delivery_id_range
 from carillon_api.events.models import Cancelled, Event, EventDetail, Progress
 
 _COLUMNS = """id, type, source, external_id, subject, time, status::text, category, lane::text AS priority,
-    channels::text[], audience, actor, accepted_at, deliver_at, expires_at, cancelled_at"""
+    channels::text[], audience, actor, accepted_at, deliver_at, expires_at, cancelled_at,
+    collapse_key, replaced_by"""
 
 # Newest first: ids begin with the time of acceptance.
 _LIST = f"""

@@ -96,7 +96,9 @@ def event_steps(event: Mapping[str, Any]) -> list[EventStep]:
     if event["plan_error"]:
         steps.append(EventStep(what="planning failed", at=None, detail=event["plan_error"]))
     if event["cancelled_at"] is not None:
-        detail = "whatever had not left was stopped"
+        by = event["replaced_by"]
+        detail = f"replaced by {by}, which has the same collapse key; " if by else ""
+        detail += "whatever had not left was stopped"
         steps.append(EventStep(what="cancelled", at=event["cancelled_at"], detail=detail))
     return steps
 

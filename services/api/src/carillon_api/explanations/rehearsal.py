@@ -21,7 +21,8 @@ _REHEARSE = """
 SELECT carillon.rehearse(
     $1, $2, $3, $4::integer[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[], $10::text[],
     $11::text[], $12::text[], $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[],
-    $18::timestamptz[], $19::timestamptz[], $20::text[], $21::text[], $22::boolean[])
+    $18::timestamptz[], $19::timestamptz[], $20::text[], $21::text[], $22::boolean[],
+    $23::text[], $24::text[])
 """
 
 

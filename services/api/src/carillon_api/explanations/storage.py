@@ -6,7 +6,8 @@ from uuid import UUID
 from carillon_shared.db.pool import Connection
 
 _EVENT = """
-SELECT id, type, status::text, accepted_at, deliver_at, expires_at, cancelled_at, plan_error, planned_at
+SELECT id, type, status::text, accepted_at, deliver_at, expires_at, cancelled_at, replaced_by, plan_error,
+    planned_at
 FROM carillon.events WHERE id = $1 AND tenant_id = $2
 """
 

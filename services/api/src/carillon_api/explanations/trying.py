@@ -8,6 +8,7 @@ from carillon_shared.domain.states import EventStatus
 from carillon_api.errors import Problem
 from carillon_api.explanations.models import DryRun, EventStep
 from carillon_api.explanations.rehearsal import MOST_PEOPLE, Rehearsal
+from carillon_api.intake.collapsing import being_planned, collapsed
 from carillon_api.intake.rows import IntakeRow, Result
 from carillon_api.intake.service import event_conflict
 from carillon_api.intake.throttling import throttled
@@ -38,6 +39,10 @@ def answer_of(found: Rehearsal, row: IntakeRow, *, at: datetime, person: str | N
             return _duplicate(found)
         case Result.THROTTLED:
             return refused(throttled(row))
+        case Result.COLLAPSED:
+            return refused(collapsed(row, found.event_id))
+        case Result.BUSY:
+            return refused(being_planned())
         case _:
             return refused(event_conflict(found.event_id))
 

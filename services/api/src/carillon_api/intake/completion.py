@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from carillon_api.authentication.callers import ApiKey
 from carillon_api.errors import FieldError, Problem, field_error, invalid
+from carillon_api.intake.collapsing import collapse_faults, on_conflict
 from carillon_api.intake.event_types import EventType, EventTypes
 from carillon_api.intake.given import GivenEvent
 from carillon_api.intake.json_body import MAX_EVENT_BYTES, too_large
@@ -84,11 +85,13 @@ def _row(
         traceparent=traceparent,
         throttle=_throttle(audience, event_type, channels),
         needs_approval=event_type.approval,
+        collapse_key=body.collapse_key,
+        on_conflict=on_conflict(body),
     )
 
 
 def _check(body: EventBody, event_type: EventType, now: datetime) -> None:
-    faults: list[FieldError] = []
+    faults = collapse_faults(body)
     if event_type.payload:
         faults += event_type.payload.faults(body.data)
     if body.channels:

@@ -147,7 +147,7 @@ class GroupCommit:
         by_key: dict[Key, list[_Entry]] = {}
         for entry in entries:
             by_key.setdefault(entry.row.key, []).append(entry)
-        groups = [by_key[key] for key in sorted(by_key)]
+        groups = list(by_key.values())
         left: list[_Entry] = []
         answers = await self._store_rows([group[0].row for group in groups])
         for group, stored in zip(groups, answers, strict=True):

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
@@ -21,6 +21,8 @@ from carillon_api.intake.timestamps import Timestamp
 
 SubscriberId = Annotated[str, Field(min_length=1, max_length=200)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+OnConflict = Literal["reject", "replace", "allow"]
 
 # Source and id share a key of the database, whose rows end at 2,704 bytes.
 MAX_SOURCE = 400
@@ -129,6 +131,23 @@ class EventBody(BaseModel):
     deliver_at: Annotated[Timestamp | None, Field(description="Not before this; at most 30 days ahead.")] = (
         None
     )
+    collapse_key: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=200,
+            description="What the event is about. While an earlier one of its type with the same key is not "
+            "completed, `on_conflict` says what happens.",
+        ),
+    ] = None
+    on_conflict: Annotated[
+        OnConflict,
+        Field(
+            description="`reject`: this one is refused with 409. `replace`: what has not left of the earlier "
+            "ones is cancelled, and their feed items are brought up to date. `allow`: nothing."
+        ),
+    ] = "reject"
+    force: Annotated[StrictBool, Field(description="Overrides `reject`.")] = False
     expires_at: Annotated[
         Timestamp | None, Field(description="Not after this; defaults to the type's `expires_after`.")
     ] = None

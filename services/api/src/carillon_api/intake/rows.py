@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 class Key(NamedTuple):
-    """What makes an event the same event; also the order of rows in a group, which prevents deadlocks."""
+    """What makes an event the same event."""
 
     tenant_id: int
     source: str
@@ -37,6 +37,8 @@ class IntakeRow:
     traceparent: str | None
     throttle: str | None  # JSON
     needs_approval: bool = False
+    collapse_key: str | None = None
+    on_conflict: str | None = None  # what becomes of the earlier event, if there is a key
 
 
 class Result(StrEnum):
@@ -46,12 +48,14 @@ class Result(StrEnum):
     DUPLICATE = "duplicate"  # stored before, with the same body
     CONFLICT = "conflict"  # stored before, with another body
     THROTTLED = "throttled"  # its type refuses it now
+    COLLAPSED = "collapsed"  # an earlier event with its collapse key is not completed
+    BUSY = "busy"  # one that it replaces is being planned: at once again
     REFUSED = "refused"  # holds something that cannot be stored
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The database's answer for one row. `event_id` is None for what is not stored."""
+    """The database's answer for one row. `event_id` may be that of an earlier event, which is in its way."""
 
     result: Result
     event_id: UUID | None = None

@@ -11,6 +11,7 @@ from carillon_shared.lifecycle import CrashPoint, crash_point
 from carillon_shared.telemetry import metrics
 
 from carillon_api.errors import Problem, conflict, invalid, unavailable
+from carillon_api.intake.collapsing import being_planned, collapsed
 from carillon_api.intake.completion import Circumstances, complete
 from carillon_api.intake.event_types import EventTypes
 from carillon_api.intake.fast_path import FastPath
@@ -21,8 +22,11 @@ from carillon_api.intake.store import StoreUnavailableError
 from carillon_api.intake.throttling import throttled
 
 _DRAIN_SECONDS = 3.0
+_BUSY_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between attempts to cancel an event that is being planned; a plan takes a tenth of one."""
 
 Answer = dict[str, Any] | Problem
+EVENT_CONFLICT = "event-conflict"
 
 
 class Intake:
@@ -78,7 +82,7 @@ class Intake:
 
     async def _commit(self, rows: Sequence[IntakeRow]) -> list[Stored]:
         try:
-            stored = await self._group_commit.submit(rows)
+            stored = await self._submit(rows)
         except LineFullError as error:
             raise unavailable(
                 "Too many events wait to be stored; none of these was.", retry_after=1
@@ -90,6 +94,19 @@ class Intake:
         crash_point(CrashPoint.API_AFTER_COMMIT)
         return stored
 
+    async def _submit(self, rows: Sequence[IntakeRow]) -> list[Stored]:
+        """Submit rows; those whose predecessor is being planned at the moment, again, a little later."""
+        stored = await self._group_commit.submit(rows)
+        for pause in _BUSY_PAUSES:
+            busy = [place for place, one in enumerate(stored) if one.result is Result.BUSY]
+            if not busy:
+                break
+            await asyncio.sleep(pause)
+            again = await self._group_commit.submit([rows[place] for place in busy])
+            for place, one in zip(busy, again, strict=True):
+                stored[place] = one
+        return stored
+
     def _answer(self, row: IntakeRow, stored: Stored, *, at: Circumstances) -> Answer:
         if stored.result is Result.ACCEPTED or stored.result is Result.DUPLICATE:
             return self._accepted(row, stored, at=at)
@@ -97,6 +114,10 @@ class Intake:
             return throttled(row)
         if stored.result is Result.CONFLICT:
             return event_conflict(str(stored.event_id))
+        if stored.result is Result.COLLAPSED:
+            return collapsed(row, str(stored.event_id))
+        if stored.result is Result.BUSY:
+            return being_planned()
         return invalid([{"pointer": "", "detail": "holds something that cannot be stored"}])
 
     def _accepted(self, row: IntakeRow, stored: Stored, *, at: Circumstances) -> dict[str, Any]:
@@ -121,7 +142,7 @@ def _status(row: IntakeRow, *, later: bool) -> str:
 def event_conflict(event_id: str | None) -> Problem:
     """The producer used this id before, for something else."""
     detail = "An event with this source and id, and another body, is already there."
-    problem = conflict(detail, slug="event-conflict")
+    problem = conflict(detail, slug=EVENT_CONFLICT)
     problem.members["event_id"] = event_id
     return problem
 

@@ -18,7 +18,7 @@ _ACCEPT = """
 SELECT n, event_id, result FROM carillon.accept_events(
     $1::integer[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[],
-    $16::timestamptz[], $17::text[], $18::text[], $19::boolean[])
+    $16::timestamptz[], $17::text[], $18::text[], $19::boolean[], $20::text[], $21::text[])
 """
 _DATA_CLASSES = ("22", "23", "54")  # data exception, constraint violation, program limit exceeded
 _CHECK_VIOLATION = "23514"
@@ -49,7 +49,7 @@ class EventStore(Protocol):
     """Where groups are committed."""
 
     async def accept(self, rows: Sequence[IntakeRow]) -> list[Stored]:
-        """Commit rows, sorted by key and each key once; one answer for each row. Raises `StoreError`."""
+        """Commit rows in the order they came, each key once; one answer for each. Raises `StoreError`."""
         ...
 
     async def close(self) -> None:
@@ -66,7 +66,7 @@ class PostgresEventStore:
         self._connection: PoolConnectionProxy[asyncpg.Record] | None = None
 
     async def accept(self, rows: Sequence[IntakeRow]) -> list[Stored]:
-        """Commit rows, sorted by key and each key once; one answer for each row. Raises `StoreError`."""
+        """Commit rows in the order they came, each key once; one answer for each. Raises `StoreError`."""
         connection = await self._connected()
         try:
             async with asyncio.timeout(self._flush_seconds):
@@ -162,6 +162,8 @@ def columns(rows: Sequence[IntakeRow]) -> list[list[object]]:
         [row.traceparent for row in rows],
         [row.throttle for row in rows],
         [row.needs_approval for row in rows],
+        [row.collapse_key for row in rows],
+        [row.on_conflict for row in rows],
     ]
 
 

@@ -15,7 +15,7 @@ from carillon_api.authentication.callers import ApiKey
 from carillon_api.errors import Problem
 from carillon_api.intake.completion import Circumstances
 from carillon_api.intake.given import GivenEvent
-from carillon_api.intake.service import Answer, Intake
+from carillon_api.intake.service import EVENT_CONFLICT, Answer, Intake
 from carillon_api.schedules import storage
 from carillon_api.schedules.storage import DueSchedule
 from carillon_api.schedules.ticks import due
@@ -107,7 +107,9 @@ def _came_to(answer: Answer) -> tuple[UUID | None, str | None]:
     if not isinstance(answer, Problem):
         return UUID(answer["id"]), None
     event = answer.members.get("event_id")
-    if event is not None:  # fired before, by somebody who did not come to say so, and changed since
+    if (
+        answer.slug == EVENT_CONFLICT
+    ):  # fired before, by somebody who did not come to say so, and changed since
         return UUID(str(event)), None
     faults = "; ".join(f"{fault.get('pointer', '')} {fault['detail']}" for fault in answer.errors)
     log.warning("tick refused", problem=answer.slug)

@@ -11,6 +11,7 @@ _CLAIM = """
     ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 _STOP = "SELECT carillon.cancel_deliveries($1, $2, $3, $4)"
+_COUNT = "SELECT carillon.count_unplanned($1, $2)"
 # Steps that follow at once; the pause is for who has died.
 _AT_ONCE = "UPDATE carillon.cancellations SET next_at = now() WHERE event_id = $1"
 
@@ -31,6 +32,7 @@ class Cancellations:
                 _STOP, row["tenant_id"], row["event_id"], row["last_seen"], _BATCH
             )
             if last is None:
+                await connection.execute(_COUNT, row["tenant_id"], row["event_id"])
                 log.info("cancelled event stopped", event_id=str(row["event_id"]))
             else:
                 await connection.execute(_AT_ONCE, row["event_id"])

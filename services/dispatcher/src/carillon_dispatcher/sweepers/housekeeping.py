@@ -21,6 +21,7 @@ _WEBHOOKS = """
         WHERE status <> 'waiting' AND created_at < now() - make_interval(days => $1)
         ORDER BY created_at LIMIT $2))
 """
+_COLLAPSED = "SELECT carillon.clear_collapsed($1)"
 _CONVERSATIONS = "DELETE FROM carillon.conversations WHERE wrote_at < now() - interval '2 days'"
 # Kept for a while after they ended, for whoever wonders why nothing came.
 _SUPPRESSIONS = "DELETE FROM carillon.suppressions WHERE expires_at < now() - interval '30 days'"
@@ -105,6 +106,11 @@ class Housekeeping:
         looked = last["looked"] if last else 0
         self._slots_from = tuple(last)[:4] if last and looked == self._batch else _BEFORE_ALL_SLOTS
         return int(looked)
+
+    async def clear_collapsed(self) -> int:
+        """Forget which events that are over came with a collapse key; return how many."""
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            return int(await connection.fetchval(_COLLAPSED, self._batch))
 
     async def clear_webhooks(self) -> int:
         """Delete webhooks that were posted or have failed long ago; return how many went."""

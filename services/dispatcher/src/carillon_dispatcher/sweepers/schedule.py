@@ -116,4 +116,5 @@ def _housekeeping(settings: DispatcherSettings, pool: Pool) -> list[Sweep]:
         Sweep("outdated", interval, house.clear_away, _KEYS),
         Sweep("outdated-webhooks", interval, house.clear_webhooks, _KEYS),
         Sweep("outdated-slots", interval, house.clear_slots, _KEYS),
+        Sweep("outdated-collapse-keys", interval, house.clear_collapsed, _KEYS),
     ]

@@ -34,6 +34,9 @@ CREATE TABLE carillon.events (
     owed_at        timestamptz,
     cancelled_at   timestamptz,
     slots_taken    boolean NOT NULL DEFAULT false,        -- throttle slots were taken at intake
+    collapse_key   text,
+    replaced_by    uuid,                                  -- the event that cancelled it, by their collapse key
+    feed_event     uuid,                                  -- whose feed items it brings up to date; null: it has its own
     ranges         integer,                               -- how many ranges its audience was cut into
     planned_at     timestamptz,
     published_at   timestamptz,

@@ -14,7 +14,7 @@ CREATE TABLE carillon.feeds (
 ) WITH (fillfactor = 70);
 
 CREATE TABLE carillon.feed_items (
-    id             uuid NOT NULL,                         -- the delivery's id
+    id             uuid NOT NULL,                         -- of the delivery that made it
     tenant_id      integer NOT NULL,
     subscriber     bigint NOT NULL,
     event_id       uuid NOT NULL,

@@ -31,6 +31,12 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT (prefix || lpad(to_hex(subscriber), 8, '0') || carillon.channel_digit(channel))::uuid
 $$;
 
+-- The feed item of an event: its own delivery's, or that of the event whose items it brings up to date.
+CREATE FUNCTION carillon.feed_item_id(event_id uuid, feed_event uuid, subscriber bigint) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT carillon.delivery_id(carillon.delivery_prefix(coalesce(feed_event, event_id)), subscriber, 'inapp')
+$$;
+
 -- Partitions: by day where rows are many and looked up by id, by month where people page through them.
 CREATE FUNCTION carillon.ensure_partitions(from_day date, days integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -46,25 +46,28 @@ BEGIN
     RETURN true;
 END $$;
 
--- Group commit. Arrays are aligned; the caller has sorted them by (tenant, source, id), removed duplicates within
--- them, and checked that text has no NUL. Result, one row per input:
+-- Group commit. Arrays are aligned, in the order in which the events came; the caller has removed those with the same key,
+-- and checked that text has no NUL. Result, one row per input:
 --   accepted   stored now             duplicate  stored before with the same body
 --   conflict   stored before with another body   throttled  its type refuses it now
+--   collapsed  an earlier event with its collapse key is not completed: that one is named
+--   busy       an earlier event that it replaces is being planned at this moment
 -- Fast-path events are owed to the broker ten seconds from now: until then the API itself publishes.
 CREATE FUNCTION carillon.accept_events(
     tenant_ids integer[], sources text[], external_ids text[], body_hashes bytea[], types text[], categories text[],
     lanes text[], channel_lists text[], subjects text[], times timestamptz[], datas text[], audiences text[],
     inline_lists text[], actors text[], deliver_ats timestamptz[], expires_ats timestamptz[], traceparents text[],
-    throttles text[], approvals boolean[], publish_grace_seconds double precision DEFAULT 10)
+    throttles text[], approvals boolean[], collapse_keys text[], on_conflicts text[],
+    publish_grace_seconds double precision DEFAULT 10)
 RETURNS TABLE (n integer, event_id uuid, result text, accepted_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     moment timestamptz := clock_timestamp();
-    refused integer[] := '{}';
     won integer[];
-    candidate integer;
-    throttle jsonb;
+    refused integer[] := '{}';
+    refusals text[] := '{}';
+    in_the_way uuid[] := '{}';
 BEGIN
     WITH given AS (
         SELECT g.n::integer AS n, g.tenant_id, g.source, g.external_id, g.body_hash
@@ -74,32 +77,16 @@ BEGIN
         INSERT INTO carillon.event_keys AS k (tenant_id, source, id, event_id, body_hash, accepted_at)
         SELECT g.tenant_id, g.source, g.external_id, carillon.new_event_id(moment + g.n * interval '1 microsecond'),
                g.body_hash, moment
-        FROM given g ORDER BY g.n
+        FROM given g ORDER BY g.tenant_id, g.source, g.external_id   -- in one order, or two flushes wait in a circle
         ON CONFLICT DO NOTHING
         RETURNING k.tenant_id, k.source, k.id
     )
     SELECT coalesce(array_agg(g.n ORDER BY g.n), '{}') INTO won
     FROM inserted i JOIN given g ON (g.tenant_id, g.source, g.external_id) = (i.tenant_id, i.source, i.id);
 
-    FOR candidate IN SELECT w FROM unnest(won) AS w WHERE throttles[w] IS NOT NULL ORDER BY w LOOP
-        throttle := throttles[candidate]::jsonb;
-        IF NOT carillon.take_intake_slots(
-            tenant_ids[candidate], throttle->>'subscriber', 'type:' || types[candidate],
-            ARRAY(SELECT jsonb_array_elements_text(throttle->'channels')),
-            (throttle->>'limit')::integer, (throttle->>'per_seconds')::integer)
-        THEN
-            refused := refused || candidate;
-        END IF;
-    END LOOP;
-    IF refused <> '{}' THEN
-        DELETE FROM carillon.event_keys k USING unnest(refused) AS r
-        WHERE k.tenant_id = tenant_ids[r] AND k.source = sources[r] AND k.id = external_ids[r];
-        won := ARRAY(SELECT w FROM unnest(won) AS w WHERE w <> ALL (refused));
-    END IF;
-
     INSERT INTO carillon.events (
         id, tenant_id, type, source, external_id, subject, time, category, lane, channels, data, audience,
-        inline_users, actor, status, accepted_at, deliver_at, expires_at, owed_at, slots_taken, traceparent)
+        inline_users, actor, status, accepted_at, deliver_at, expires_at, owed_at, slots_taken, collapse_key, traceparent)
     SELECT k.event_id, tenant_ids[w], types[w], sources[w], external_ids[w], subjects[w],
            coalesce(times[w], moment), categories[w], lanes[w]::carillon.lane, channel_lists[w]::carillon.channel[],
            datas[w]::jsonb, audiences[w]::jsonb, inline_lists[w]::jsonb, actors[w],
@@ -108,10 +95,20 @@ BEGIN
            moment, deliver_ats[w], expires_ats[w],
            CASE WHEN NOT approvals[w]
                 THEN greatest(deliver_ats[w], moment + make_interval(secs => publish_grace_seconds)) END,
-           throttles[w] IS NOT NULL, traceparents[w]
+           throttles[w] IS NOT NULL, collapse_keys[w], traceparents[w]
     FROM unnest(won) AS w
     JOIN carillon.event_keys k
       ON k.tenant_id = tenant_ids[w] AND k.source = sources[w] AND k.id = external_ids[w];
+
+    IF EXISTS (SELECT FROM unnest(won) AS w WHERE throttles[w] IS NOT NULL OR collapse_keys[w] IS NOT NULL) THEN
+        SELECT array_agg(r.n), array_agg(r.result), array_agg(r.earlier) INTO refused, refusals, in_the_way
+        FROM carillon.refuse_events(
+            won, tenant_ids, sources, external_ids, types, throttles, collapse_keys, on_conflicts) AS r;
+        DELETE FROM carillon.events e USING unnest(refused) AS r, carillon.event_keys k
+        WHERE k.tenant_id = tenant_ids[r] AND k.source = sources[r] AND k.id = external_ids[r] AND e.id = k.event_id;
+        DELETE FROM carillon.event_keys k USING unnest(refused) AS r
+        WHERE k.tenant_id = tenant_ids[r] AND k.source = sources[r] AND k.id = external_ids[r];
+    END IF;
 
     -- An answer about what is there already must not be better than what it speaks of: a commit whose wait for a
     -- synchronous standby was given up is visible here and may be nowhere else. So this one waits for the standby too,
@@ -122,8 +119,8 @@ BEGIN
 
     -- A new statement: it sees a concurrent winner that the first one only waited for.
     RETURN QUERY
-    SELECT i.n::integer, k.event_id,
-           CASE WHEN i.n = ANY (refused) THEN 'throttled'
+    SELECT i.n::integer, coalesce(k.event_id, in_the_way[array_position(refused, i.n::integer)]),
+           CASE WHEN i.n = ANY (refused) THEN refusals[array_position(refused, i.n::integer)]
                 WHEN i.n = ANY (won) THEN 'accepted'
                 WHEN k.body_hash = i.body_hash THEN 'duplicate'
                 ELSE 'conflict' END,
@@ -133,6 +130,51 @@ BEGIN
     LEFT JOIN carillon.event_keys k
       ON k.tenant_id = i.tenant_id AND k.source = i.source AND k.id = i.external_id
     ORDER BY i.n;
+END $$;
+
+-- Of the events just stored those that their type's throttle or their collapse key does not let in, and why; the others
+-- take their slots and their places. One after the other, in the order in which they came.
+CREATE FUNCTION carillon.refuse_events(
+    won integer[], tenant_ids integer[], sources text[], external_ids text[], types text[], throttles text[],
+    collapse_keys text[], on_conflicts text[])
+RETURNS TABLE (n integer, result text, earlier uuid)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    candidate record;
+    throttle jsonb;
+BEGIN
+    PERFORM carillon.lock_collapse_keys(array_agg(tenant_ids[w]), array_agg(types[w]), array_agg(collapse_keys[w]))
+    FROM unnest(won) AS w WHERE collapse_keys[w] IS NOT NULL HAVING count(*) > 0;
+    FOR candidate IN
+        SELECT w AS n, k.event_id, c.id AS key_id
+        FROM unnest(won) AS w
+        JOIN carillon.event_keys k ON k.tenant_id = tenant_ids[w] AND k.source = sources[w] AND k.id = external_ids[w]
+        LEFT JOIN carillon.collapse_keys c
+          ON c.tenant_id = tenant_ids[w] AND c.event_type = types[w] AND c.key = collapse_keys[w]
+        WHERE throttles[w] IS NOT NULL OR collapse_keys[w] IS NOT NULL ORDER BY w
+    LOOP
+        n := candidate.n;
+        result := NULL;
+        earlier := NULL;
+        throttle := throttles[n]::jsonb;
+        IF candidate.key_id IS NOT NULL THEN
+            SELECT v.verdict, v.earlier INTO result, earlier
+            FROM carillon.collapse_verdict(candidate.key_id, on_conflicts[n]) AS v;
+        END IF;
+        IF result IS NULL AND throttle IS NOT NULL AND NOT carillon.take_intake_slots(
+            tenant_ids[n], throttle->>'subscriber', 'type:' || types[n],
+            ARRAY(SELECT jsonb_array_elements_text(throttle->'channels')),
+            (throttle->>'limit')::integer, (throttle->>'per_seconds')::integer)
+        THEN
+            result := 'throttled';
+        END IF;
+        IF result IS NOT NULL THEN
+            RETURN NEXT;
+        ELSIF candidate.key_id IS NOT NULL THEN
+            PERFORM carillon.enter_collapsed(tenant_ids[n], candidate.key_id, candidate.event_id, on_conflicts[n]);
+        END IF;
+    END LOOP;
 END $$;
 
 -- The broker has these, nothing is owed any more. `lowest` and `highest` bound the ids, so that partitions are pruned.

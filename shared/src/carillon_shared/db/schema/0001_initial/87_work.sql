@@ -289,11 +289,14 @@ $$;
 
 -- The in-app channel has no provider: fence, counters and items are one statement. Items that the fence lets through
 -- get consecutive sequence numbers of their subscriber's feed; a conflict on an item would be a bug and is an error.
+-- An event that has replaced another brings that one's items up to date: same id, new content, unread again. `renewing`:
+-- there may be such among these.
 CREATE FUNCTION carillon.write_feed(
-    wanted uuid[], for_attempts smallint[], titles text[], bodies text[], action_urls text[], lowest uuid, highest uuid)
+    wanted uuid[], for_attempts smallint[], titles text[], bodies text[], action_urls text[], lowest uuid, highest uuid,
+    renewing boolean)
 RETURNS TABLE (
     id uuid, verdict text, subscriber_id text, priority carillon.lane, seq bigint, unread integer, unseen integer,
-    created_at timestamptz)
+    item_id uuid, created_at timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -302,6 +305,17 @@ DECLARE
     first_event uuid := carillon.event_bound(lowest, '0');
     last_event uuid := carillon.event_bound(highest, 'f');
 BEGIN
+    IF renewing THEN
+        -- The next statement reads items, and its snapshot must be newer than these locks.
+        PERFORM FROM carillon.deliveries d
+        WHERE d.id = ANY (wanted) AND d.id BETWEEN lowest AND highest ORDER BY d.id FOR UPDATE;
+        PERFORM FROM (
+            SELECT DISTINCT d.tenant_id, d.subscriber FROM carillon.deliveries d
+            WHERE d.id = ANY (wanted) AND d.id BETWEEN lowest AND highest ORDER BY 1, 2) AS p
+        CROSS JOIN LATERAL (
+            SELECT FROM carillon.feeds v
+            WHERE v.tenant_id = p.tenant_id AND v.subscriber = p.subscriber OFFSET 0 FOR UPDATE) AS locked;
+    END IF;
     RETURN QUERY
     WITH held AS MATERIALIZED (
         SELECT d.id, d.event_id, d.tenant_id, d.subscriber, d.channel, d.status, d.attempt, d.budget_start,
@@ -312,6 +326,7 @@ BEGIN
         FOR UPDATE OF d
     ), judged AS MATERIALIZED (
         SELECT h.*, for_attempts[h.place] AS for_attempt, s.id AS subscriber_id, e.type, e.category, e.lane,
+               e.feed_event, carillon.feed_item_id(h.event_id, e.feed_event, h.subscriber) AS item_id,
                CASE WHEN k.data IS NULL THEN e.data ELSE e.data || k.data END AS data, rule.skip,
                carillon.work_verdict(h.status, h.attempt, for_attempts[h.place], e.cancelled_at, e.expires_at,
                                      h.next_attempt_at, rule.skip, NULL) AS verdict
@@ -338,8 +353,22 @@ BEGIN
             coalesce(y.mandatory, false), carillon.mutes_event(p.document, h.tenant_id, e.audience),
             carillon.wants(p.document, t.preferences, e.type, e.category, h.channel)) AS skip) AS rule
     ), written AS (
-        SELECT j.*, titles[j.place] AS title, bodies[j.place] AS body, action_urls[j.place] AS action_url
-        FROM judged j WHERE j.verdict = 'leased'
+        SELECT j.*, titles[j.place] AS title, bodies[j.place] AS body, action_urls[j.place] AS action_url,
+               old.id IS NOT NULL AS is_old, coalesce(old.is_unread, false) AS was_unread,
+               coalesce(old.is_unseen, false) AS was_unseen
+        FROM judged j
+        LEFT JOIN LATERAL (
+            SELECT i.id, i.deleted_at IS NULL AND i.archived_at IS NULL AND i.read_at IS NULL
+                         AND i.attention_seq > f.read_all_seq AS is_unread,
+                   i.deleted_at IS NULL AND i.archived_at IS NULL AND i.seen_at IS NULL
+                         AND i.attention_seq > f.seen_all_seq AS is_unseen
+            FROM carillon.feed_items i
+            CROSS JOIN LATERAL (
+                SELECT v.* FROM carillon.feeds v
+                WHERE v.tenant_id = j.tenant_id AND v.subscriber = j.subscriber OFFSET 0) AS f
+            WHERE j.feed_event IS NOT NULL AND i.tenant_id = j.tenant_id AND i.subscriber = j.subscriber
+              AND i.id = j.item_id OFFSET 0) AS old ON true
+        WHERE j.verdict = 'leased'
     ), delivered AS (
         UPDATE carillon.deliveries d
         SET status = 'delivered', reason = NULL, attempt = for_attempts[array_position(wanted, d.id)],
@@ -356,29 +385,39 @@ BEGIN
         WHERE d.id = o.id AND d.id = ANY (ARRAY(SELECT o.id FROM over o)) AND d.id BETWEEN lowest AND highest
     ), counted AS (
         INSERT INTO carillon.feeds AS f (tenant_id, subscriber, seq, unread, unseen)
-        SELECT w.tenant_id, w.subscriber, count(*), count(*), count(*)
+        SELECT w.tenant_id, w.subscriber, count(*), count(*) FILTER (WHERE NOT w.was_unread),
+               count(*) FILTER (WHERE NOT w.was_unseen)
         FROM written w GROUP BY w.tenant_id, w.subscriber ORDER BY w.tenant_id, w.subscriber
         ON CONFLICT (tenant_id, subscriber) DO UPDATE
         SET seq = f.seq + excluded.seq, unread = f.unread + excluded.unread, unseen = f.unseen + excluded.unseen
         RETURNING f.tenant_id, f.subscriber, f.seq, f.unread, f.unseen
     ), numbered AS (
         SELECT w.*, f.seq - count(*) OVER person + row_number() OVER (person ORDER BY w.id) AS seq,
-               (f.unread - count(*) OVER person + row_number() OVER (person ORDER BY w.id))::integer AS unread,
-               (f.unseen - count(*) OVER person + row_number() OVER (person ORDER BY w.id))::integer AS unseen
+               (f.unread - count(*) FILTER (WHERE NOT w.was_unread) OVER person
+                + count(*) FILTER (WHERE NOT w.was_unread) OVER (person ORDER BY w.id))::integer AS unread,
+               (f.unseen - count(*) FILTER (WHERE NOT w.was_unseen) OVER person
+                + count(*) FILTER (WHERE NOT w.was_unseen) OVER (person ORDER BY w.id))::integer AS unseen
         FROM written w JOIN counted f ON f.tenant_id = w.tenant_id AND f.subscriber = w.subscriber
         WINDOW person AS (PARTITION BY w.tenant_id, w.subscriber)
     ), items AS (
         INSERT INTO carillon.feed_items (
             id, tenant_id, subscriber, event_id, seq, attention_seq, type, category, priority, title, body,
             action_url, data)
-        SELECT n.id, n.tenant_id, n.subscriber, n.event_id, n.seq, n.seq, n.type, n.category, n.lane, n.title, n.body,
-               n.action_url, n.data
+        SELECT n.item_id, n.tenant_id, n.subscriber, n.event_id, n.seq, n.seq, n.type, n.category, n.lane, n.title,
+               n.body, n.action_url, n.data
+        FROM numbered n WHERE NOT n.is_old
+    ), renewed AS (
+        UPDATE carillon.feed_items i
+        SET event_id = n.event_id, seq = n.seq, attention_seq = n.seq, priority = n.lane, title = n.title, body = n.body,
+            action_url = n.action_url, data = n.data, created_at = now(), seen_at = NULL, read_at = NULL,
+            archived_at = NULL, snoozed_until = NULL, deleted_at = NULL
         FROM numbered n
+        WHERE n.is_old AND i.tenant_id = n.tenant_id AND i.subscriber = n.subscriber AND i.id = n.item_id
     ), attempts_made AS (
         INSERT INTO carillon.attempts (delivery_id, number, tenant_id, started_at, ended_at, outcome, provider)
         SELECT w.id, w.for_attempt, w.tenant_id, now(), now(), 'sent', 'feed' FROM written w
     )
-    SELECT j.id, j.verdict, j.subscriber_id, j.lane, n.seq, n.unread, n.unseen, now()
+    SELECT j.id, j.verdict, j.subscriber_id, j.lane, n.seq, n.unread, n.unseen, n.item_id, now()
     FROM judged j LEFT JOIN numbered n ON n.id = j.id
     ORDER BY n.seq, j.id;
 END $$;

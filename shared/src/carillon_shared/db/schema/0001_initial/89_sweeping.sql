@@ -224,10 +224,12 @@ CREATE FUNCTION carillon.is_read_in_feed(tenant integer, person bigint, event uu
 LANGUAGE sql STABLE AS $$
     SELECT coalesce((
         SELECT i.read_at IS NOT NULL OR i.deleted_at IS NOT NULL OR i.attention_seq <= f.read_all_seq
-        FROM carillon.feed_items i
+        FROM carillon.events e
+        JOIN carillon.feed_items i
+          ON i.tenant_id = tenant AND i.subscriber = person AND i.event_id = e.id
+         AND i.id = carillon.feed_item_id(e.id, e.feed_event, person)
         JOIN carillon.feeds f ON f.tenant_id = i.tenant_id AND f.subscriber = i.subscriber
-        WHERE i.tenant_id = tenant AND i.subscriber = person
-          AND i.id = carillon.delivery_id(carillon.delivery_prefix(event), person, 'inapp')), false)
+        WHERE e.id = event), false)
 $$;
 
 -- Deliveries that are held, with what the rules say about them now. Those who were leased before have their slots. The

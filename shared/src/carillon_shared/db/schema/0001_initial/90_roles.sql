@@ -85,6 +85,7 @@ BEGIN
         EXECUTE format('GRANT EXECUTE ON FUNCTION carillon.current_tenant(), carillon.uuid_floor(timestamptz),
             carillon.new_event_id(timestamptz), carillon.channel_digit(carillon.channel),
             carillon.delivery_prefix(uuid), carillon.delivery_id(text, bigint, carillon.channel),
+            carillon.feed_item_id(uuid, uuid, bigint),
             carillon.wants(jsonb, jsonb, text, text, carillon.channel),
             carillon.channel_name(carillon.channel), carillon.has_address(carillon.channel, text, text),
             carillon.skip_reason(boolean, boolean, boolean, boolean, boolean, boolean, boolean, boolean, boolean),
@@ -126,7 +127,7 @@ BEGIN
                 text[], double precision[], double precision[], text[], text[], smallint[], uuid, uuid, bigint[]),
             carillon.lease(uuid[], smallint[], uuid, uuid, bigint, text, double precision),
             carillon.recipients(uuid[], uuid, uuid),
-            carillon.write_feed(uuid[], smallint[], text[], text[], text[], uuid, uuid),
+            carillon.write_feed(uuid[], smallint[], text[], text[], text[], uuid, uuid, boolean),
             carillon.bury(uuid[], smallint[], text[], text[], text[], text[], text, uuid, uuid) TO %I', worker);
     END LOOP;
 END $$;
@@ -140,7 +141,7 @@ BEGIN
     FOR signature IN
         SELECT p.oid::regprocedure FROM pg_proc p
         WHERE p.pronamespace = 'carillon'::regnamespace
-          AND p.proname IN ('take_intake_slots', 'accept_events', 'mark_published', 'find_api_key', 'find_tenant',
+          AND p.proname IN ('take_intake_slots', 'accept_events', 'refuse_events', 'mark_published', 'find_api_key', 'find_tenant',
                             'origin_is_listed', 'redeem_stream_ticket', 'cancel_event', 'count_unplanned',
                             'cancel_deliveries')
     LOOP

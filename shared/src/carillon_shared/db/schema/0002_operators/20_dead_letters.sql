@@ -55,7 +55,7 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
     LEFT JOIN carillon.feeds f ON f.tenant_id = d.tenant_id AND f.subscriber = d.subscriber
     LEFT JOIN carillon.feed_items i
       ON i.tenant_id = d.tenant_id AND i.subscriber = d.subscriber
-     AND i.id = carillon.delivery_id(carillon.delivery_prefix(d.event_id), d.subscriber, 'inapp')
+     AND i.id = carillon.feed_item_id(e.id, e.feed_event, d.subscriber) AND i.event_id = e.id
     CROSS JOIN LATERAL carillon.suppressions_of(
         d.tenant_id, d.subscriber, coalesce(overrides #>> '{address,email}', k.email, s.email),
         coalesce(overrides #>> '{address,phone}', k.phone, s.phone)) AS x

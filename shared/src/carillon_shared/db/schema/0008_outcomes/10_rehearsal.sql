@@ -10,7 +10,7 @@ CREATE FUNCTION carillon.rehearse(
     tenant_ids integer[], sources text[], external_ids text[], body_hashes bytea[], types text[], categories text[],
     lanes text[], channel_lists text[], subjects text[], times timestamptz[], datas text[], audiences text[],
     inline_lists text[], actors text[], deliver_ats timestamptz[], expires_ats timestamptz[], traceparents text[],
-    throttles text[], approvals boolean[])
+    throttles text[], approvals boolean[], collapse_keys text[], on_conflicts text[])
 RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -23,8 +23,8 @@ BEGIN
     BEGIN
         SELECT a.* INTO answer FROM carillon.accept_events(
             tenant_ids, sources, external_ids, body_hashes, types, categories, lanes, channel_lists, subjects, times,
-            datas, audiences, inline_lists, actors, deliver_ats, expires_ats, traceparents, throttles, approvals)
-            AS a;
+            datas, audiences, inline_lists, actors, deliver_ats, expires_ats, traceparents, throttles, approvals,
+            collapse_keys, on_conflicts) AS a;
         found := jsonb_build_object('result', answer.result, 'event_id', answer.event_id);
         IF answer.result = 'accepted' THEN
             found := found || carillon.rehearse_planning(tenant, answer.event_id, person, most);
