@@ -195,6 +195,19 @@ async def test_a_tick_that_is_refused_says_why_and_the_next_one_comes(
     assert shown["last_event_id"] is None
 
 
+async def test_a_tick_whose_predecessor_is_not_completed_is_refused(
+    api: Api, producer: Producer, owner: Pool
+) -> None:
+    event = {"type": "ticket.changed", "data": {"owner": "u-1"}, "collapse_key": "report"}
+    schedule = await _schedule(producer, cron="* * * * *", event=event)
+    assert (await producer.post(event)).status_code == 202
+    await _make_due(owner, schedule)
+    assert await _ticker(api).tick() == 1
+    shown = await _shown(producer, schedule)
+    assert "is not completed" in shown["last_error"]
+    assert shown["last_event_id"] is None
+
+
 async def test_a_schedule_ends(api: Api, producer: Producer, owner: Pool) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=30)
     schedule = await _schedule(producer, cron="* * * * *", ends_at=soon.isoformat())

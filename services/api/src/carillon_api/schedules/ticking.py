@@ -106,11 +106,9 @@ def _result(fire: datetime | None, failure: str | None) -> str:
 def _came_to(answer: Answer) -> tuple[UUID | None, str | None]:
     if not isinstance(answer, Problem):
         return UUID(answer["id"]), None
-    event = answer.members.get("event_id")
-    if (
-        answer.slug == EVENT_CONFLICT
-    ):  # fired before, by somebody who did not come to say so, and changed since
-        return UUID(str(event)), None
+    if answer.slug == EVENT_CONFLICT:
+        # Fired before, by somebody who did not come to say so, and changed since.
+        return UUID(str(answer.members["event_id"])), None
     faults = "; ".join(f"{fault.get('pointer', '')} {fault['detail']}" for fault in answer.errors)
     log.warning("tick refused", problem=answer.slug)
     return None, f"{answer.title} {answer.detail or ''} {faults}".strip()[:1000]

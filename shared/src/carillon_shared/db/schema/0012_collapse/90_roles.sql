@@ -13,3 +13,6 @@ REVOKE EXECUTE ON FUNCTION carillon.lock_collapse_keys(integer[], text[], text[]
 GRANT EXECUTE ON FUNCTION carillon.lock_collapse_keys(integer[], text[], text[]), carillon.open_collapsed(bigint),
     carillon.collapse_verdict(bigint, text), carillon.enter_collapsed(integer, bigint, uuid, text) TO carillon_intake;
 GRANT EXECUTE ON FUNCTION carillon.clear_collapsed(integer), carillon.count_unplanned(integer, uuid) TO carillon_dispatcher;
+
+-- Who sends a digest asks whether a person has read its items: an item may speak of a later event by now.
+GRANT SELECT (event_id) ON carillon.feed_items TO carillon_email_worker, carillon_whatsapp_worker;
