@@ -5,7 +5,7 @@ from alembic import op
 from carillon_shared.db.schema import run_scripts
 
 revision = "0012"
-down_revision = "0013"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
