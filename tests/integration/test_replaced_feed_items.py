@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -139,6 +139,17 @@ async def test_what_was_read_and_put_away_is_new_again(desk: Desk) -> None:
     await desk.deliver(await desk.send(), "done")
     inbox = await desk.inbox("u-1")
     assert (inbox["data"][0]["id"], _counts(inbox)) == (item["id"], (1, 1, 3))
+
+
+async def test_what_sleeps_wakes_with_the_news(desk: Desk) -> None:
+    await desk.deliver(await desk.send(), "running")
+    (item,) = (await desk.inbox("u-1"))["data"]
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    await desk.inbox("u-1", "PATCH", f"/{item['id']}", json={"snoozed_until": until})
+    assert _counts(await desk.inbox("u-1")) == (0, 0, 2)
+    await desk.deliver(await desk.send(), "done")
+    inbox = await desk.inbox("u-1")
+    assert (inbox["data"][0]["snoozed_until"], _counts(inbox)) == (None, (1, 1, 3))
 
 
 async def test_after_read_all_the_counts_are_right(desk: Desk) -> None:

@@ -358,11 +358,11 @@ BEGIN
                coalesce(old.is_unseen, false) AS was_unseen
         FROM judged j
         LEFT JOIN LATERAL (
-            SELECT i.id, i.deleted_at IS NULL AND i.archived_at IS NULL AND i.read_at IS NULL
-                         AND i.attention_seq > f.read_all_seq AS is_unread,
-                   i.deleted_at IS NULL AND i.archived_at IS NULL AND i.seen_at IS NULL
-                         AND i.attention_seq > f.seen_all_seq AS is_unseen
+            SELECT i.id, shown.is AND i.read_at IS NULL AND i.attention_seq > f.read_all_seq AS is_unread,
+                   shown.is AND i.seen_at IS NULL AND i.attention_seq > f.seen_all_seq AS is_unseen
             FROM carillon.feed_items i
+            CROSS JOIN LATERAL (
+                SELECT i.deleted_at IS NULL AND i.archived_at IS NULL AND i.snoozed_until IS NULL AS is) AS shown
             CROSS JOIN LATERAL (
                 SELECT v.* FROM carillon.feeds v
                 WHERE v.tenant_id = j.tenant_id AND v.subscriber = j.subscriber OFFSET 0) AS f
