@@ -48,6 +48,10 @@ test: lint ## Run everything that needs no Docker.
 fault: setup ## Run every fault test, those too that take long (about 20 minutes).
 	@$(RUN)pytest tests/fault -m ""
 
+.PHONY: inbox
+inbox: ## Build the inbox for browsers anew, after a change in clients/javascript (needs Node).
+	@cd clients/javascript && npm ci --silent && npm run --silent types && npm run --silent build
+
 MINUTES ?= 10
 .PHONY: soak
 soak: setup ## Break things at random under traffic for MINUTES=10, then compare everything; SEED=n plays one again.

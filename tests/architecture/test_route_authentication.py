@@ -19,6 +19,7 @@ PUBLIC = {
     "/",
     "/demo",
     "/demo/{name}",
+    "/static/carillon-inbox.js",
     "/docs",
     "/docs/oauth2-redirect",
     "/openapi.json",

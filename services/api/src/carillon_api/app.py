@@ -26,6 +26,7 @@ from carillon_api.operators.export_routes import router as export_router
 from carillon_api.operators.operation_routes import router as operations_router
 from carillon_api.operators.poison_routes import router as poison_router
 from carillon_api.operators.routes import router as operators_router
+from carillon_api.pages.inbox_bundle import router as inbox_bundle_router
 from carillon_api.pages.routes import router as pages_router
 from carillon_api.parts import open_services
 from carillon_api.preferences.routes import router as preferences_router
@@ -77,6 +78,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     unsubscribing_router,
     webhooks_router,
     pages_router,
+    inbox_bundle_router,
     links_router,
 )
 

@@ -1,0 +1,56 @@
+"""A real browser before a real platform: one of each for all, to each test its own tenant and context."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from carillon_shared.broker.declare import declare
+from playwright.async_api import Browser
+from support import migrated as migrated_databases
+from support.browsing import Desk, open_desk
+from support.chromium import ensure_chromium, find_chromium, running_browser
+from support.platform import Platform, running_platform
+from support.services import PostgresService, RabbitmqService
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Install the browser when it is missing: outside any test's time limit."""
+    if session.testsfailed or session.config.option.collectonly:
+        return
+    if any("browser" in getattr(item, "fixturenames", ()) for item in session.items):
+        ensure_chromium(session.config.get_terminal_writer().line)
+
+
+@pytest.fixture(scope="session", name="platform")
+async def _platform(
+    postgres: PostgresService,
+    rabbitmq: RabbitmqService,
+    database_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Platform]:
+    """The running platform, shared; whoever ends a part of it starts it again."""
+    database = await migrated_databases.copy_template(postgres, database_template)
+    vhost = rabbitmq.create_vhost()
+    await declare(rabbitmq.url(vhost))
+    async with running_platform(
+        database, rabbitmq.url(vhost), tmp_path_factory.mktemp("platform-logs")
+    ) as running:
+        yield running
+    rabbitmq.delete_vhost(vhost)
+    await migrated_databases.drop(database)
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """The running browser."""
+    program = find_chromium()
+    assert program is not None
+    async with running_browser(program) as running:
+        yield running
+
+
+@pytest.fixture
+async def desk(platform: Platform, browser: Browser) -> AsyncIterator[Desk]:
+    """A tenant, a person of theirs called u-7, and a browser that this person has to themselves."""
+    async with open_desk(platform, browser) as opened:
+        yield opened
