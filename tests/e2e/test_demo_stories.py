@@ -54,10 +54,9 @@ async def test_every_command_the_demo_prints_works(platform: Seen, storied: Tena
         _run(step, environment)
 
 
-async def test_every_address_the_demo_prints_opens(platform: Seen, stage: Stage) -> None:
-    token = (await stage.api.post("/v1/subscribers/anna/tokens", {}))["token"]
+async def test_every_address_the_demo_prints_opens(platform: Seen, storied: Tenant) -> None:
     async with httpx2.AsyncClient(trust_env=False) as http:
-        for place in addresses(api_url=platform.api_url, mock_url=platform.mock_url, inbox_token=token):
+        for place in addresses(api_url=platform.api_url, mock_url=platform.mock_url, key=storied.key):
             reply = await http.get(place.text)
             assert reply.status_code == 200, place.text
 

@@ -20,7 +20,7 @@ async def test_the_page_comes_with_its_parts_and_runs_nothing_else(api: LiveApi)
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert "<script>" not in page.text
-        for part in ("/demo/demo.css", "/demo/demo.js"):
+        for part in ("/demo/demo.css", "/demo/demo.js", "/static/carillon-inbox.js"):
             assert part in page.text
             assert (await http.get(part)).status_code == 200
         for other in ("/demo/demo.html", "/demo/..%2froutes.py", "/demo/nothing.js"):

@@ -99,9 +99,9 @@ def test_the_demo_leaves_five_commands_and_four_addresses() -> None:
     steps = commands(ACCESS)
     assert len(steps) == 5
     assert all(shlex.split(step.text) for step in steps)
-    places = addresses(api_url="http://a", mock_url="http://m", inbox_token="secret")
+    places = addresses(api_url="http://a", mock_url="http://m", key="secret")
     assert len(places) == 4
-    assert [place.text for place in places if "secret" in place.text] == ["http://a/demo#token=secret"]
+    assert [place.text for place in places if "secret" in place.text] == ["http://a/demo#key=secret"]
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,12 @@ def commands(access: ApiAccess) -> list[NextStep]:
     ]
 
 
-def addresses(*, api_url: str, mock_url: str, inbox_token: str | None = None) -> list[NextStep]:
-    """Return four addresses for a browser; the inbox opens by itself with a subscriber token."""
+def addresses(*, api_url: str, mock_url: str, key: str) -> list[NextStep]:
+    """Return four addresses for a browser; the demo page opens by itself with the key."""
     # Behind the # it reaches no server and no log.
-    inbox = f"{api_url}/demo#token={inbox_token}" if inbox_token else f"{api_url}/demo"
     return [
         NextStep(f"{mock_url}/", "the mailboxes and phones"),
-        NextStep(inbox, "an inbox with its live stream"),
+        NextStep(f"{api_url}/demo#key={key}", "two inboxes side by side, and buttons that send"),
         NextStep(f"{api_url}/docs", "the API"),
         NextStep(f"{api_url}/readyz?verbose", "how the API is"),
     ]

@@ -22,7 +22,6 @@ from carillon_cli.registry.file import read_registry
 from carillon_cli.stories import STORIES, StoryResult, open_stage, play
 
 _SETTING_UP = 2  # starting and registering, beside the stories
-_INBOX_OF = "anna"
 
 
 def demo(
@@ -39,9 +38,9 @@ def demo(
         found = start_detached(backend, checkout, say=show.say)
         known = remember_platform(found, checkout)
         show.done()
-        results, token = asyncio.run(_tell(show, known, checkout / "examples", patience=patience))
+        results = asyncio.run(_tell(show, known, checkout / "examples", patience=patience))
     steps = commands(ApiAccess(known.api_url, known.api_key))
-    places = addresses(api_url=known.api_url, mock_url=known.mock_url or "", inbox_token=token)
+    places = addresses(api_url=known.api_url, mock_url=known.mock_url or "", key=known.api_key)
     if as_json:
         print_json(_as_json(found, results, seconds=time.monotonic() - began))
     show.end(results, commands=steps, addresses=places)
@@ -49,10 +48,8 @@ def demo(
         raise CommandError("The demo failed; `carillon doctor` looks for a cause.")
 
 
-async def _tell(
-    show: DemoScreen, known: CliFile, examples: Path, *, patience: float
-) -> tuple[list[StoryResult], str]:
-    """Register everything and play the stories; returns what they found and a token for somebody's inbox."""
+async def _tell(show: DemoScreen, known: CliFile, examples: Path, *, patience: float) -> list[StoryResult]:
+    """Register everything and play the stories; returns what they found."""
     if known.mock_url is None:
         raise CommandError("The demo needs the mock providers, and this platform runs without them.")
     async with open_stage(
@@ -73,8 +70,7 @@ async def _tell(
             show.story(result, shows=story.shows)
             show.done()
             results.append(result)
-        made = await stage.api.post(f"/v1/subscribers/{_INBOX_OF}/tokens", {})
-        return results, str(made["token"])
+        return results
 
 
 def _as_json(found: Status, results: Sequence[StoryResult], *, seconds: float) -> dict[str, Any]:

@@ -1,205 +1,175 @@
-"use strict";
+// The demo: what a page needs for an inbox is one element and a function that gets tokens. The rest plays the
+// service that sends.
 
-// The inbox as it is known here. `counts` are replaced by newer ones only (by `seq`), never added up.
-const known = { token: "", topics: "", items: new Map(), counts: { seq: -1 }, cursor: null, lastId: null };
+const NAMES = ["bat", "chimeg"];
+const JOB = "demo:job";
+const STEP_MS = 400;
 const at = (id) => document.getElementById(id);
 
-async function call(method, path, body) {
+/** An API key or a subscriber token: from behind the #, which no server sees, from this tab's memory, or typed in. */
+const credential = {
+  take() {
+    const given = new URLSearchParams(location.hash.slice(1));
+    const found = given.get("key") ?? given.get("token");
+    if (found) {
+      history.replaceState(null, "", location.pathname);
+      sessionStorage.setItem("carillon-demo", found);
+    }
+    return sessionStorage.getItem("carillon-demo");
+  },
+  keep: (value) => sessionStorage.setItem("carillon-demo", value),
+  forget: () => sessionStorage.removeItem("carillon-demo"),
+};
+
+async function call(key, method, path, body) {
   const answer = await fetch(path, {
     method,
-    headers: { authorization: `Bearer ${known.token}`, ...(body ? { "content-type": "application/json" } : {}) },
+    headers: { authorization: `Bearer ${key}`, ...(body ? { "content-type": "application/json" } : {}) },
     body: body ? JSON.stringify(body) : undefined,
   });
   const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(content.detail || content.title || `HTTP ${answer.status}`);
-  return content;
+  if (answer.ok) return content;
+  throw Object.assign(new Error(content.detail || content.title || `HTTP ${answer.status}`), { status: answer.status });
 }
 
-function showState(text, kind) {
-  at("state").textContent = text;
-  at("state").className = `state ${kind || ""}`;
+/** What a product's own backend does when its page asks for a token. */
+async function tokenFor(key, person) {
+  const path = `/v1/subscribers/${encodeURIComponent(person)}/tokens`;
+  const made = () => call(key, "POST", path, { topics: [JOB] });
+  return made()
+    .catch(async (error) => {
+      if (error.status !== 404) throw error;
+      await call(key, "PUT", `/v1/subscribers/${encodeURIComponent(person)}`, {});
+      return made();
+    })
+    .then(({ token }) => token);
 }
 
-function showProblem(error) {
-  at("problem").textContent = error.message;
-  at("problem").hidden = false;
+function show(name, tokenSource) {
+  const window = at("person").content.cloneNode(true);
+  const inbox = window.querySelector("carillon-inbox");
+  const progress = window.querySelector("carillon-progress");
+  const log = window.querySelector(".log");
+  window.querySelector("h2").textContent = name;
+  window.querySelector(".face").textContent = name.slice(0, 1);
+  inbox.id = `inbox-${name}`;
+  progress.setAttribute("for", inbox.id);
+  progress.setAttribute("topic", JOB);
+  at("people").append(window);
+  inbox.tokenSource = tokenSource;
+  listen(inbox, log);
 }
 
-function takeCounts(counts) {
-  if (!counts || counts.seq < known.counts.seq) return;
-  known.counts = counts;
-  const badge = at("badge");
-  badge.hidden = !counts.unread;
-  badge.textContent = counts.unread;
-  badge.setAttribute("aria-label", `${counts.unread} unread`);
-  document.title = `${counts.unread ? `(${counts.unread}) ` : ""}Inbox · Carillon`;
-}
-
-function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text) made.textContent = text;
-  return made;
-}
-
-function button(text, onClick) {
-  const made = element("button", "", text);
-  made.type = "button";
-  made.addEventListener("click", onClick);
-  return made;
-}
-
-function isSafe(url) {
-  try {
-    return ["http:", "https:"].includes(new URL(url, location.href).protocol);
-  } catch {
-    return false;
-  }
-}
-
-function row(item) {
-  const made = element("li", item.read_at ? "" : "unread");
-  made.append(element("span", "title", item.title));
-  if (item.body) made.append(element("div", "body", item.body));
-  const when = new Date(item.created_at).toLocaleString();
-  made.append(element("div", "meta", `${when} · ${item.type}`));
-  const actions = element("div", "actions");
-  if (item.action_url && isSafe(item.action_url)) {
-    const link = element("a", "", "Open");
-    link.href = item.action_url;
-    link.rel = "noopener noreferrer";
-    actions.append(link);
-  }
-  actions.append(button(item.read_at ? "Mark unread" : "Mark read", () => change(item.id, { read: !item.read_at })));
-  actions.append(button("Archive", () => change(item.id, { archived: true })));
-  made.append(actions);
-  return made;
-}
-
-function draw() {
-  const shown = [...known.items.values()].filter((item) => !item.archived_at);
-  shown.sort((one, other) => (one.id < other.id ? 1 : -1));
-  at("items").replaceChildren(...shown.map(row));
-  at("empty").hidden = shown.length > 0;
-  at("more").hidden = !known.cursor;
-}
-
-function keep(item) {
-  const old = known.items.get(item.id);
-  if (!old || old.seq <= item.seq) known.items.set(item.id, item);
-}
-
-async function change(id, what) {
-  try {
-    const done = await call("PATCH", `/v1/inbox/${id}`, what);
-    keep(done.item);
-    takeCounts(done.counts);
-    draw();
-  } catch (error) {
-    showState(error.message, "lost");
-  }
-}
-
-async function load({ anew }) {
-  const query = anew || !known.cursor ? "" : `&cursor=${encodeURIComponent(known.cursor)}`;
-  const page = await call("GET", `/v1/inbox?limit=20${query}`);
-  if (anew) known.items.clear();
-  page.data.forEach(keep);
-  known.cursor = page.next_cursor;
-  takeCounts(page);
-  draw();
-}
-
-function takeUpdate(data) {
-  if (data.all) {
-    const now = new Date().toISOString();
-    for (const item of known.items.values()) {
-      if (data.all.read) item.read_at ??= now;
-      item.seen_at ??= now;
-    }
-  }
-  for (const state of data.items || []) {
-    const item = known.items.get(state.id);
-    if (state.deleted) known.items.delete(state.id);
-    else if (item && item.seq <= state.seq) Object.assign(item, state);
-  }
-  takeCounts(data.counts);
-  draw();
-}
-
-function takeSignal({ name, topic, data }) {
-  const id = `signal ${topic || ""} ${name}`;
-  let box = [...at("signals").children].find((child) => child.dataset.id === id);
-  if (!box) {
-    box = element("div", "signal");
-    box.dataset.id = id;
-    box.append(element("p"), document.createElement("progress"));
-    at("signals").append(box);
-  }
-  const { current, total, percentage, message } = data || {};
-  const percent = percentage ?? (total ? (100 * current) / total : null);
-  const words = [message || name, percent === null ? "" : `${Math.round(percent)} %`];
-  box.querySelector("p").textContent = words.filter(Boolean).join(" · ");
-  const bar = box.querySelector("progress");
-  bar.max = 100;
-  if (percent === null) bar.removeAttribute("value");
-  else bar.value = percent;
-}
-
-async function connect() {
-  const { ticket, expires_at: expiresAt } = await call("POST", "/v1/inbox/ticket");
-  const query = new URLSearchParams({ ticket });
-  if (known.topics) query.set("topics", known.topics);
-  // The first connection names where the list above ends; after that the browser resumes by itself.
-  query.set("last_event_id", known.lastId ?? known.counts.seq);
-  const source = new EventSource(`/v1/inbox/stream?${query}`);
-  const on = (name, take) =>
-    source.addEventListener(name, (event) => {
-      if (event.lastEventId) known.lastId = event.lastEventId;
-      take(JSON.parse(event.data));
-    });
-  on("ready", (data) => { showState("live", "live"); takeCounts(data.counts); });
-  on("notification", (data) => { keep(data.item); takeCounts(data.counts); draw(); });
-  on("update", takeUpdate);
-  on("reset", (data) => { known.counts = { seq: -1 }; takeCounts(data.counts); load({ anew: true }); });
-  on("signal", takeSignal);
-  source.addEventListener("error", () => {
-    if (source.readyState !== EventSource.CLOSED) return showState("reconnecting …", "lost");
-    if (Date.now() >= Date.parse(expiresAt)) return showState("the token has expired", "lost");
-    showState("reconnecting …", "lost");
-    setTimeout(() => connect().catch((error) => showState(error.message, "lost")), 2000);
+/** Writes what comes into the little log; the element brings a new client whenever it starts anew. */
+function listen(inbox, log) {
+  const write = (text) => {
+    const line = document.createElement("li");
+    line.textContent = `${new Date().toLocaleTimeString("en-GB")} ${text}`;
+    log.prepend(line);
+    while (log.children.length > 50) log.lastElementChild.remove();
+  };
+  const counts = ({ unread, unseen, seq }) => `${unread} unread, ${unseen} unseen at ${seq}`;
+  document.addEventListener("carillon-client", ({ detail }) => {
+    if (detail !== inbox) return;
+    detail.client.addEventListener("state", (event) => write(event.detail));
+    detail.client.addEventListener("frame", ({ detail: frame }) => write(`${frame.event} → ${counts(frame.data.counts)}`));
+    detail.client.addEventListener("signal", ({ detail: { name, data } }) => write(`signal ${name} ${data?.percentage ?? ""} %`));
+  });
+  inbox.addEventListener("carillon-open", (event) => {
+    event.preventDefault(); // the demo has no pages to go to
+    write(`opened “${event.detail.title}”`);
   });
 }
 
-async function open() {
+function sending(key, people) {
+  const buttons = [
+    ...people.map((name) => [`To ${name}`, () => send([name])]),
+    ["To both", () => send(people)],
+    ["Ten at once", () => Promise.all(Array.from({ length: 10 }, (_, n) => send(people, ` (${n + 1})`)))],
+    ["Run a job", () => job("done")],
+    ["Run a job that fails", () => job("failed")],
+  ];
+  const content = () => ({ title: at("title").value, body: at("text").value, action_url: "/demo" });
+  const send = (users, more = "") => {
+    const data = { ...content(), title: content().title + more };
+    return call(key, "POST", "/v1/events", { type: "message", data, audience: { users }, channels: ["inapp"] });
+  };
+  const job = async (status) => {
+    const last = status === "done" ? 10 : 7;
+    for (let step = 0; step <= last; step += 1) {
+      const end = step === last;
+      const message = !end ? `${step * 1200} of 12000 rows` : status === "done" ? "12000 rows imported" : "The disk is full";
+      const data = { current: step, total: 10, percentage: step * 10, message, ...(end ? { status } : {}) };
+      await call(key, "POST", "/v1/signals", { topics: [JOB], name: "job.progress", data });
+      await new Promise((resolve) => setTimeout(resolve, STEP_MS));
+    }
+  };
+  at("send-buttons").replaceChildren(...buttons.map(([text, run]) => button(text, run)));
+  at("send").addEventListener("submit", (event) => event.preventDefault());
+}
+
+function button(text, run) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = text;
+  made.addEventListener("click", async () => {
+    if (!at("send").reportValidity()) return;
+    at("sent").className = "quiet";
+    at("sent").textContent = "";
+    try {
+      await run();
+      at("sent").textContent = `${text}: done`;
+    } catch (error) {
+      at("sent").className = "quiet problem";
+      at("sent").textContent = `${text}: ${error.message}`;
+    }
+  });
+  return made;
+}
+
+async function open(found) {
+  const isKey = found.startsWith("ck_");
+  if (isKey) {
+    for (const name of NAMES) await tokenFor(found, name); // a wrong key is told at once
+    sending(found, NAMES);
+    for (const name of NAMES) show(name, () => tokenFor(found, name));
+  } else {
+    await call(found, "GET", "/v1/inbox/unread-count");
+    show("you", () => found);
+  }
+  credential.keep(found);
+  at("send").hidden = !isKey;
+  at("sign-in").hidden = true;
+  at("demo").hidden = at("look").hidden = false;
+}
+
+async function start(found) {
   at("problem").hidden = true;
+  at("sign-in").hidden = false;
+  if (!found) return;
   try {
-    await load({ anew: true });
-    at("sign-in").hidden = true;
-    at("inbox").hidden = false;
-    await connect();
+    await open(found);
   } catch (error) {
-    showProblem(error);
+    credential.forget();
+    at("people").replaceChildren();
+    at("problem").textContent = error.message;
+    at("problem").hidden = false;
   }
 }
 
+function look() {
+  for (const inbox of document.querySelectorAll("carillon-inbox, carillon-progress")) inbox.setAttribute("lang", at("language").value);
+  document.documentElement.dataset.theme = at("theme").value;
+  document.documentElement.dir = at("mirrored").checked ? "rtl" : "ltr";
+}
+
+at("look").addEventListener("input", look);
+at("leave").addEventListener("click", () => {
+  credential.forget();
+  location.reload();
+});
 at("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
-  known.token = at("token").value.trim();
-  known.topics = at("topics").value.trim();
-  open();
+  start(at("credential").value.trim());
 });
-at("more").addEventListener("click", () => load({ anew: false }).catch((error) => showState(error.message, "lost")));
-at("read-all").addEventListener("click", async () => {
-  const done = await call("POST", "/v1/inbox:read-all");
-  takeUpdate({ all: { read: true }, counts: done.counts });
-});
-
-// A link may carry the token behind the #, which no server and no log ever sees.
-const given = new URLSearchParams(location.hash.slice(1));
-if (given.get("token")) {
-  history.replaceState(null, "", location.pathname);
-  known.token = given.get("token");
-  known.topics = given.get("topics") || "";
-  open();
-}
+start(credential.take());
