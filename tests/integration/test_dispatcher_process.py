@@ -19,8 +19,7 @@ from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.topology.carillon import DISPATCH_DEAD_QUEUE, EVENTS, event_routing_key, work_queue
 from support.migrated import MigratedDatabase
-from support.planning import Planning, accepted, planning_in
-from support.planning_oracle import TYPE
+from support.planning import TYPE, Planning, accepted, planning_in
 from support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)

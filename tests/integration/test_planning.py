@@ -1,9 +1,8 @@
-"""Planning on a real PostgreSQL: rules, ids, ranges, repetition and races."""
+"""Planning on a real PostgreSQL: ids, ranges, repetition and races."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 
 import asyncpg
@@ -11,122 +10,17 @@ import pytest
 from carillon_dispatcher.planning.rows import Verdict
 from carillon_shared.domain.channels import Channel
 from carillon_shared.ids import delivery_id
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from support.migrated import MigratedDatabase
-from support.planning import Planning, planning_in, store_small
-from support.planning_oracle import CATEGORY, TYPE, Person, Small, decisions
+from support.planning import Planning, planning_in
 from support.waiting import eventually
 
-_NAMES = [f"u-{n}" for n in range(6)]
-_GROUPS = ["a", "b"]
 _ALL = (Channel.INAPP, Channel.EMAIL, Channel.WHATSAPP)
-_SLUGS = (f"t{n}" for n in count())
-
-_some_names = st.lists(st.sampled_from([*_NAMES, "stranger"]), max_size=4, unique=True)
-_some_groups = st.lists(st.sampled_from(_GROUPS), max_size=2, unique=True)
-_scope = st.dictionaries(st.sampled_from([channel.value for channel in Channel]), st.booleans(), max_size=3)
-_nobody: st.SearchStrategy[list[str]] = st.just([])
-_choices = st.fixed_dictionaries(
-    {},
-    optional={
-        "all": _scope,
-        "categories": st.dictionaries(st.sampled_from([CATEGORY, "other"]), _scope, max_size=2),
-        "types": st.dictionaries(st.sampled_from([TYPE, "other.type"]), _scope, max_size=2),
-    },
-)
-_audiences = st.fixed_dictionaries(
-    {},
-    optional={
-        "users": _some_names | st.none(),
-        "roles": _some_groups,
-        "topics": _some_groups,
-        "everyone": st.booleans(),
-        "exclude": _some_names,
-    },
-)
-
-
-def _people(name: str) -> st.SearchStrategy[Person]:
-    return st.builds(
-        Person,
-        st.just(name),
-        email=st.sampled_from([None, f"{name}@example.org", f"{name.upper()}@Example.org"]),
-        phone=st.sampled_from([None, "+12025550147"]),
-        registered=st.sampled_from([True, True, True, False]),
-        roles=st.frozensets(st.sampled_from(_GROUPS)),
-        topics=st.frozensets(st.sampled_from(_GROUPS)),
-        choices=st.none() | _choices,
-        suppressed=st.frozensets(st.sampled_from([Channel.EMAIL, Channel.WHATSAPP]), max_size=1),
-    )
-
-
-@st.composite
-def _worlds(draw: st.DrawFn) -> Small:
-    audience: dict[str, Any] = draw(_audiences)
-    users: list[str] = audience.get("users") or []
-    inline = [
-        {"id": name} | draw(st.fixed_dictionaries({}, optional={"email": st.just("new@example.org")}))
-        for name in draw(st.lists(st.sampled_from(users), max_size=2, unique=True) if users else _nobody)
-    ]
-    return Small(
-        people=tuple(draw(_people(name)) for name in _NAMES[: draw(st.integers(0, len(_NAMES)))]),
-        audience=audience,
-        channels=tuple(draw(st.lists(st.sampled_from(_ALL), min_size=1, max_size=3, unique=True))),
-        actor=draw(st.none() | st.sampled_from([*_NAMES, "stranger"])),
-        inline=tuple(inline),
-        mandatory=draw(st.booleans()),
-        has_type=draw(st.booleans()),
-        disabled=frozenset(draw(st.sets(st.sampled_from(_ALL), max_size=2))),
-        defaults=draw(_choices),
-        suppressed=draw(
-            st.frozensets(st.sampled_from(["u-1@example.org", "u-2@example.org", "+12025550147"]), max_size=2)
-        ),
-    )
-
-
-@pytest.fixture(scope="session")
-async def shared(database_template: str, postgres: Any) -> AsyncIterator[Planning]:
-    """One database for all generated worlds, each of which is a tenant of its own."""
-    from support.migrated import copy_template, drop  # noqa: PLC0415 - beside their only use
-
-    database = await copy_template(postgres, database_template)
-    async with planning_in(database, slug="shared") as planning:
-        yield planning
-    await drop(database)
 
 
 @pytest.fixture
 async def planning(migrated: MigratedDatabase) -> AsyncIterator[Planning]:
     async with planning_in(migrated, people=20) as made:
         yield made
-
-
-@settings(
-    max_examples=120,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(world=_worlds())
-@example(
-    world=Small(
-        people=(Person("u-0", email="a@example.org", choices={"types": {TYPE: {"email": False}}}),),
-        audience={"users": ["u-0", "stranger"], "roles": ["a"]},
-        channels=_ALL,
-    )
-)
-@example(
-    world=Small(
-        people=(Person("u-0"), Person("u-1", registered=False, phone="+12025550147")),
-        audience={"users": ["u-0", "u-1", "stranger"], "exclude": ["stranger"]},
-        inline=({"id": "u-0", "email": "new@example.org"}, {"id": "u-1"}, {"id": "stranger"}),
-        channels=_ALL,
-    )
-)
-async def test_the_database_decides_as_the_oracle_does(shared: Planning, world: Small) -> None:
-    event = await store_small(shared, world, slug=next(_SLUGS))
-    assert await shared.plan(event) == [Verdict.PLANNED]
-    assert await shared.decisions(event) == decisions(world)
 
 
 async def test_ids_are_those_that_python_computes(planning: Planning) -> None:

@@ -10,8 +10,7 @@ from carillon_shared.db.pool import Connection
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.states import Reason
 from support.migrated import MigratedDatabase
-from support.planning import Planning, planning_in
-from support.planning_oracle import TYPE
+from support.planning import TYPE, Planning, planning_in
 from support.waiting import eventually
 
 

@@ -9,8 +9,7 @@ import pytest
 from carillon_dispatcher.sweepers.holds import DueHolds
 from carillon_shared.domain.channels import Channel
 from support.migrated import MigratedDatabase
-from support.planning import Planning, RecordingPublisher, planning_in
-from support.planning_oracle import TYPE
+from support.planning import TYPE, Planning, RecordingPublisher, planning_in
 from support.quiet_people import end_quiet_hours, give_quiet_hours
 
 _ABOUT = "ticket:42"

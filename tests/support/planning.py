@@ -17,8 +17,12 @@ from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.domain.states import Reason
 from support.migrated import MigratedDatabase
-from support.planning_oracle import CATEGORY, TYPE, Decisions, Small
 from support.world import World, make_world
+
+TYPE = "ticket.changed"
+CATEGORY = "tickets"
+
+Decisions = dict[tuple[str, Channel], Reason | None]
 
 _EVENT = """
     WITH key AS (SELECT carillon.new_event_id(clock_timestamp()) AS id)
@@ -144,68 +148,6 @@ async def planning_in(
     finally:
         await dispatcher.close()
         await owner.close()
-
-
-async def store_small(planning: Planning, small: Small, *, slug: str) -> UUID:
-    """Write a small world as a tenant of its own; returns its event."""
-    planning.world = world = await make_world(planning.owner, slug=slug)
-    await planning.owner.execute(
-        """UPDATE carillon.tenants
-        SET disabled_channels = $2::text[]::carillon.channel[], preferences = $3 WHERE id = $1""",
-        world.tenant_id,
-        [channel.value for channel in small.disabled],
-        dict(small.defaults),
-    )
-    if small.has_type:
-        await planning.add_type(mandatory=small.mandatory)
-    for person in small.people:
-        await _store_person(planning, person)
-    for address in small.suppressed:
-        channel = Channel.EMAIL if "@" in address else Channel.WHATSAPP
-        await planning.owner.execute(
-            """INSERT INTO carillon.suppressions (tenant_id, target, channel, reason)
-            VALUES ($1, carillon.address_digest($2), $3::text::carillon.channel, 'bounced')""",
-            world.tenant_id,
-            address,
-            channel.value,
-        )
-    return await planning.add_event(
-        small.audience, channels=small.channels, actor=small.actor, inline=small.inline
-    )
-
-
-async def _store_person(planning: Planning, person: Any) -> None:
-    tenant = planning.world.tenant_id
-    number = await planning.owner.fetchval(
-        """INSERT INTO carillon.subscribers (tenant_id, id, email, phone, registered)
-        VALUES ($1, $2, $3, $4, $5) RETURNING number""",
-        tenant,
-        person.id,
-        person.email,
-        person.phone,
-        person.registered,
-    )
-    members = [("role", name) for name in person.roles] + [("topic", name) for name in person.topics]
-    await planning.owner.executemany(
-        """INSERT INTO carillon.memberships (tenant_id, kind, name, subscriber)
-        VALUES ($1, $2::text::carillon.membership_kind, $3, $4)""",
-        [(tenant, kind, name, number) for kind, name in members],
-    )
-    for channel in person.suppressed:
-        await planning.owner.execute(
-            """INSERT INTO carillon.suppressions (tenant_id, target, channel, subscriber, reason)
-            VALUES ($1, int8send($2), $3::text::carillon.channel, $2, 'manual')""",
-            tenant,
-            number,
-            channel.value,
-        )
-    if person.choices is not None:
-        await planning.owner.execute(
-            "INSERT INTO carillon.preferences (tenant_id, subscriber, document) VALUES ($1, $2, $3)",
-            tenant,
-            number,
-            dict(person.choices),
-        )
 
 
 @dataclass(slots=True)
