@@ -106,6 +106,13 @@ class Digest(WrittenPart):
         return self
 
 
+class Condition(WrittenPart):
+    """This channel only if the event's feed item was not seen (or not read) within a time."""
+
+    unless: Literal["seen", "read"] = "seen"
+    after: Annotated[Duration, Field(ge=1, le=MAX_HOLD_SECONDS)]
+
+
 class InlinePerson(WrittenPart):
     """A person given by a rule; every text may be an expression."""
 
@@ -145,6 +152,15 @@ class EventTypeBody(Written):
         description="In a person's quiet hours: wait until they end, be sent all the same, or not at all. "
         "What is urgent is always sent, and the feed is never silent.",
     )
+    conditions: dict[Channel, Condition] = Field(
+        default_factory=dict,
+        description="Channels that are used only if the feed did not do: "
+        "`{email: {unless: seen, after: 10m}}`.",
+    )
+    stop_on_first_success: StrictBool = Field(
+        default=False,
+        description="One channel after the other, in the order of `channels`, until a provider takes it.",
+    )
     approval: StrictBool = Field(
         default=False, description="Every event waits until an operator approves or rejects it."
     )
@@ -164,6 +180,7 @@ class EventTypeBody(Written):
         if self.throttle and not set(self.throttle.channels or ()) <= set(self.channels):
             raise ValueError("throttle.channels: names a channel that is not among channels")
         self._check_digest()
+        self._check_conditions()
         if self.mandatory and self.quiet_hours == "skip":
             raise ValueError("quiet_hours: what is mandatory cannot be skipped; hold it, or let it pass")
         return self
@@ -174,6 +191,16 @@ class EventTypeBody(Written):
         if self.digest is None:
             return []
         return self.digest.channels or [each for each in self.channels if each is not Channel.INAPP]
+
+    def _check_conditions(self) -> None:
+        if not self.conditions:
+            return
+        if Channel.INAPP in self.conditions or not set(self.conditions) <= set(self.channels):
+            raise ValueError("conditions: names a channel that is not among channels, or the feed itself")
+        if Channel.INAPP not in self.channels:
+            raise ValueError("conditions: asks for the feed, which is not among channels")
+        if set(self.conditions) & set(self.digest_channels):
+            raise ValueError("conditions: a channel cannot have a condition and gather a digest")
 
     def _check_digest(self) -> None:
         if self.digest is None:

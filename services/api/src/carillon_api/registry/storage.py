@@ -9,16 +9,17 @@ from carillon_shared.db.pool import Connection
 from carillon_api.registry.models import EventType, EventTypeBody
 
 _COLUMNS = """name, category, channels::text[], lane::text, mandatory, audience, retry, throttle,
-    digest, frequency_cap, coalesce(quiet_hours, 'hold') AS quiet_hours, approval, on_unknown::text,
-    expires_after, payload_schema, sender_name, sender_address, reply_to, created_at, updated_at"""
+    digest, frequency_cap, conditions, stop_on_first_success,
+    coalesce(quiet_hours, 'hold') AS quiet_hours, approval, on_unknown::text, expires_after,
+    payload_schema, sender_name, sender_address, reply_to, created_at, updated_at"""
 
 _PUT = f"""
 INSERT INTO carillon.event_types AS t (
     tenant_id, name, category, channels, lane, mandatory, audience, retry, throttle, on_unknown,
     expires_after, payload_schema, sender_name, sender_address, reply_to, quiet_hours, approval,
-    digest, frequency_cap)
+    digest, frequency_cap, conditions, stop_on_first_success)
 VALUES ($1, $2, $3, $4::text[]::carillon.channel[], $5::text::carillon.lane, $6, $7, $8, $9,
-        $10::text::carillon.unknown_rule, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+        $10::text::carillon.unknown_rule, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 ON CONFLICT (tenant_id, name) DO UPDATE SET
     category = excluded.category, channels = excluded.channels, lane = excluded.lane,
     mandatory = excluded.mandatory, audience = excluded.audience, retry = excluded.retry,
@@ -27,6 +28,7 @@ ON CONFLICT (tenant_id, name) DO UPDATE SET
     sender_name = excluded.sender_name, sender_address = excluded.sender_address,
     reply_to = excluded.reply_to, quiet_hours = excluded.quiet_hours, approval = excluded.approval,
     digest = excluded.digest, frequency_cap = excluded.frequency_cap,
+    conditions = excluded.conditions, stop_on_first_success = excluded.stop_on_first_success,
     updated_at = now()
 RETURNING {_COLUMNS}, (xmax = 0) AS created
 """
@@ -57,6 +59,8 @@ async def put_event_type(
         body.approval,
         _stored_digest(body),
         body.frequency_cap,
+        _stored_conditions(body),
+        body.stop_on_first_success,
     )
     assert row is not None  # noqa: S101 - an upsert returns its row
     return _event_type(dict(row)), row["created"]
@@ -110,6 +114,13 @@ def _stored_digest(body: EventTypeBody) -> dict[str, Any] | None:
     }
 
 
+def _stored_conditions(body: EventTypeBody) -> dict[str, Any] | None:
+    return {
+        channel.value: {"unless": condition.unless, "after_seconds": round(condition.after)}
+        for channel, condition in body.conditions.items()
+    } or None
+
+
 def _event_type(row: Mapping[str, Any]) -> EventType:
     expires_after: timedelta | None = row["expires_after"]
     fields = {key: row[key] for key in EventType.model_fields if key in row}
@@ -120,6 +131,7 @@ def _event_type(row: Mapping[str, Any]) -> EventType:
             "priority": row["lane"],
             "throttle": _read_throttle(row["throttle"]),
             "digest": _read_digest(row["digest"]),
+            "conditions": _read_conditions(row["conditions"]),
             "expires_after": None if expires_after is None else expires_after.total_seconds(),
         }
     )
@@ -129,6 +141,13 @@ def _read_throttle(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if stored is None:
         return None
     return {"per" if name == "per_seconds" else name: value for name, value in stored.items()}
+
+
+def _read_conditions(stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        channel: {"unless": condition["unless"], "after": condition["after_seconds"]}
+        for channel, condition in (stored or {}).items()
+    }
 
 
 def _read_digest(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ RETURNS TABLE (
     channels carillon.channel[], audience jsonb, actor bigint, excluded bigint[], mandatory boolean, about text[],
     defaults jsonb, disabled carillon.channel[], quiet_rule text, zone text, throttle jsonb, throttled carillon.channel[],
     expires_at timestamptz, cap jsonb, cap_scope text, gathered carillon.channel[], digest_key text, window_seconds integer,
-    max_seconds integer, first_at_once boolean)
+    max_seconds integer, first_at_once boolean, conditions jsonb, stops boolean)
 LANGUAGE sql STABLE AS $$
     SELECT e.id, e.tenant_id, carillon.delivery_prefix(e.id), e.type, e.category, e.lane, e.channels, e.audience,
            (SELECT s.number FROM carillon.subscribers s WHERE s.tenant_id = e.tenant_id AND s.id = e.actor),
@@ -61,7 +61,8 @@ LANGUAGE sql STABLE AS $$
                        ELSE '' END,
            (digest.rule->>'seconds')::integer,
            CASE digest.rule->>'window' WHEN 'sliding' THEN (digest.rule->>'max_seconds')::integer END,
-           coalesce((digest.rule->>'first_at_once')::boolean, false)
+           coalesce((digest.rule->>'first_at_once')::boolean, false),
+           nullif(y.conditions, 'null'::jsonb), coalesce(y.stop_on_first_success, false)
     FROM carillon.events e
     JOIN carillon.tenants t ON t.id = e.tenant_id
     LEFT JOIN carillon.event_types y ON y.tenant_id = e.tenant_id AND y.name = e.type
@@ -199,7 +200,10 @@ BEGIN
             CROSS JOIN LATERAL carillon.decide(
                 t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.about, t.defaults,
                 t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
-            WHERE t.first_at_once AND d.reason IS NULL AND d.quiet_until IS NULL AND d.channel = ANY (t.gathered))) AS o
+            WHERE t.first_at_once AND d.reason IS NULL AND d.quiet_until IS NULL AND d.channel = ANY (t.gathered)
+              AND NOT (again AND EXISTS (
+                  SELECT FROM carillon.deliveries o
+                  WHERE o.id = carillon.delivery_id(t.prefix, d.subscriber, d.channel) AND o.event_id = t.event_id)))) AS o
         WHERE o.opened);
 
     WITH targets AS MATERIALIZED (
@@ -318,17 +322,24 @@ LANGUAGE plpgsql AS $$
 DECLARE
     lowest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i LIMIT 1);
     highest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i DESC LIMIT 1);
-    limited boolean := (
-        SELECT bool_or(t.throttle IS NOT NULL OR t.cap IS NOT NULL OR t.gathered <> '{}')
-        FROM carillon.plan_targets(event_ids, lowest, highest) AS t);
+    limited boolean;
+    conditional boolean;
 BEGIN
+    SELECT bool_or(t.throttle IS NOT NULL OR t.cap IS NOT NULL OR t.gathered <> '{}'),
+           bool_or(t.conditions IS NOT NULL OR t.stops)
+    INTO limited, conditional
+    FROM carillon.plan_targets(event_ids, lowest, highest) AS t;
     FOR again IN 0..1 LOOP
         BEGIN
+            -- What waits for a condition is not asked for anything else yet: those rows are there already.
+            IF conditional THEN
+                PERFORM carillon.insert_conditional(event_ids, lowest, highest, lo, hi);
+            END IF;
             -- All of them in one way: the order of locks is that of one statement, not of two.
             IF limited THEN
-                PERFORM carillon.insert_limited(event_ids, lowest, highest, lo, hi, again = 1);
+                PERFORM carillon.insert_limited(event_ids, lowest, highest, lo, hi, conditional OR again = 1);
             ELSE
-                PERFORM carillon.insert_plain(event_ids, lowest, highest, lo, hi, again = 1);
+                PERFORM carillon.insert_plain(event_ids, lowest, highest, lo, hi, conditional OR again = 1);
             END IF;
             RETURN;
         EXCEPTION WHEN unique_violation THEN

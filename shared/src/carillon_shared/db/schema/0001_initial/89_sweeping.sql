@@ -239,7 +239,7 @@ RETURNS TABLE (
     id uuid, tenant_id integer, subscriber bigint, channel carillon.channel, ending text, skip carillon.reason,
     quiet_until timestamptz, wants_slot boolean, scope text, slot_limit integer, per_seconds integer,
     expires_at timestamptz, wants_cap boolean, cap_scope text, cap_limit integer, cap_seconds integer, event_id uuid,
-    category text, lane carillon.lane, carrier boolean)
+    category text, lane carillon.lane, carrier boolean, wait_until timestamptz)
 LANGUAGE sql STABLE AS $$
     SELECT d.id, d.tenant_id, d.subscriber, d.channel,
            CASE WHEN e.cancelled_at IS NOT NULL THEN 'cancelled' WHEN e.expires_at <= now() THEN 'expired' END,
@@ -249,8 +249,9 @@ LANGUAGE sql STABLE AS $$
                    carillon.has_address(d.channel, s.email, s.phone), coalesce(d.channel = ANY (x.suppressed), false),
                    y.mandatory, carillon.mutes_event(p.document, d.tenant_id, e.audience),
                    carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
-               CASE WHEN NOT y.mandatory AND f.is_read THEN 'already_read'::carillon.reason
-                    WHEN q.until IS NOT NULL AND y.quiet_hours = 'skip' THEN 'quiet_hours' END),
+               CASE WHEN NOT y.mandatory AND f.is_read THEN 'already_read'::carillon.reason END,
+               condition.skip,
+               CASE WHEN q.until IS NOT NULL AND y.quiet_hours = 'skip' THEN 'quiet_hours'::carillon.reason END),
            q.until,
            coalesce(d.first_attempt_at IS NULL AND d.lease_token IS NULL AND d.carrier IS NULL AND NOT e.slots_taken
                     AND y.throttle->'channels' ? carillon.channel_name(d.channel), false),
@@ -258,7 +259,7 @@ LANGUAGE sql STABLE AS $$
            d.first_attempt_at IS NULL AND d.lease_token IS NULL AND d.lane <> 'critical' AND NOT y.mandatory
                AND y.frequency_cap AND carillon.has_channel(cap.rule, d.channel),
            cap.scope, (cap.rule->>'limit')::integer, (cap.rule->>'per_seconds')::integer, d.event_id, e.category, d.lane,
-           coalesce(d.carrier, false)
+           coalesce(d.carrier, false), condition.wait_until
     FROM carillon.deliveries d
     CROSS JOIN LATERAL (
         SELECT v.* FROM carillon.events v
@@ -269,7 +270,9 @@ LANGUAGE sql STABLE AS $$
         SELECT v.* FROM carillon.subscribers v
         WHERE v.tenant_id = d.tenant_id AND v.number = d.subscriber OFFSET 0) AS s
     LEFT JOIN LATERAL (
-        SELECT v.mandatory, v.quiet_hours, v.throttle, v.frequency_cap FROM carillon.event_types v
+        SELECT v.mandatory, v.quiet_hours, v.throttle, v.frequency_cap,
+               v.conditions->carillon.channel_name(d.channel) AS condition, v.stop_on_first_success
+        FROM carillon.event_types v
         WHERE v.tenant_id = d.tenant_id AND v.name = carillon.ruling_type(e.type, e.data, d.carrier) OFFSET 0) AS own ON true
     CROSS JOIN LATERAL (
         SELECT coalesce(own.mandatory OR d.carrier, d.carrier, false) AS mandatory, own.quiet_hours, own.throttle,
@@ -286,6 +289,9 @@ LANGUAGE sql STABLE AS $$
                         p.quiet, coalesce(p.quiet_zone, s.time_zone, t.default_time_zone), now()) END AS until) AS q
     CROSS JOIN LATERAL (
         SELECT carillon.is_read_in_feed(d.tenant_id, d.subscriber, d.event_id) AS is_read OFFSET 0) AS f
+    LEFT JOIN LATERAL carillon.condition_now(
+        own.condition, own.stop_on_first_success, d.tenant_id, e.id, e.channels, d.subscriber, d.channel, d.created_at)
+        AS condition ON d.carrier IS NULL AND (own.condition IS NOT NULL OR own.stop_on_first_success)
     WHERE d.id = ANY (ids) AND d.id BETWEEN lowest AND highest AND d.status = 'held'
 $$;
 
@@ -321,7 +327,7 @@ BEGIN
         array_agg(h.tenant_id), array_agg(h.subscriber), array_agg(w.scope), array_agg(h.channel))
     FROM carillon.hold_targets(ids, lowest, highest) AS h
     CROSS JOIN LATERAL (VALUES (h.scope, h.wants_slot), (h.cap_scope, h.wants_cap)) AS w(scope, wanted)
-    WHERE h.ending IS NULL AND h.skip IS NULL AND h.quiet_until IS NULL AND w.wanted
+    WHERE h.ending IS NULL AND h.skip IS NULL AND h.wait_until IS NULL AND h.quiet_until IS NULL AND w.wanted
     HAVING count(*) > 0;
     moment := clock_timestamp();
 
@@ -330,7 +336,7 @@ BEGIN
             PARTITION BY h.tenant_id, h.subscriber, h.scope, h.channel, k.is_open AND h.wants_slot ORDER BY h.id) AS rank
         FROM carillon.hold_targets(ids, lowest, highest) AS h
         CROSS JOIN LATERAL (
-            SELECT h.ending IS NULL AND h.skip IS NULL AND h.quiet_until IS NULL AS is_open) AS k
+            SELECT h.ending IS NULL AND h.skip IS NULL AND h.wait_until IS NULL AND h.quiet_until IS NULL AS is_open) AS k
     ), placed AS (
         SELECT r.*, CASE WHEN r.takes AND l.taken IS NULL THEN moment WHEN r.takes THEN carillon.slot_wait(
                    ARRAY(SELECT t FROM unnest(l.taken) AS t
@@ -359,14 +365,15 @@ BEGIN
     ), changed AS (
         UPDATE carillon.deliveries d
         SET status = CASE WHEN p.ending IS NOT NULL THEN p.ending WHEN p.skip IS NOT NULL THEN 'skipped'
-                          WHEN p.quiet_until IS NULL AND p.free_at IS NULL AND p.cap_at IS NULL THEN 'queued'
+                          WHEN p.is_open AND p.free_at IS NULL AND p.cap_at IS NULL THEN 'queued'
                           ELSE 'held' END::carillon.delivery_status,
             reason = coalesce(p.ending::carillon.reason, p.skip,
                               CASE WHEN p.cap_at IS NOT NULL THEN 'frequency_cap'::carillon.reason END),
             hold_reason = CASE WHEN p.ending IS NOT NULL OR p.skip IS NOT NULL THEN NULL
+                               WHEN p.wait_until IS NOT NULL THEN 'condition'
                                WHEN p.quiet_until IS NOT NULL THEN 'quiet_hours' WHEN p.free_at IS NOT NULL THEN 'throttled'
                                WHEN p.cap_at IS NOT NULL THEN 'digest' END::carillon.hold_reason,
-            next_attempt_at = CASE WHEN p.ending IS NULL AND p.skip IS NULL
+            next_attempt_at = CASE WHEN p.ending IS NULL AND p.skip IS NULL AND p.wait_until IS NULL
                                    THEN coalesce(p.quiet_until, p.free_at, p.cap_at) END,
             updated_at = now()
         FROM final p
@@ -390,8 +397,9 @@ BEGIN
     ), due_made AS (
         -- A digest that meets quiet hours on its way waits by itself; everything else is gathered for their end.
         INSERT INTO carillon.due (delivery_id, due_at, kind)
-        SELECT p.id, least(coalesce(p.free_at, p.quiet_until), p.expires_at), 'hold' FROM final p
-        WHERE p.free_at IS NOT NULL OR (p.ending IS NULL AND p.skip IS NULL AND p.quiet_until IS NOT NULL AND p.carrier)
+        SELECT p.id, least(coalesce(p.wait_until, p.free_at, p.quiet_until), p.expires_at), 'hold' FROM final p
+        WHERE p.free_at IS NOT NULL OR (p.ending IS NULL AND p.skip IS NULL AND p.wait_until IS NOT NULL)
+           OR (p.ending IS NULL AND p.skip IS NULL AND p.quiet_until IS NOT NULL AND p.carrier)
         ON CONFLICT (delivery_id) DO UPDATE SET due_at = excluded.due_at
     )
     SELECT array_agg(ROW(
@@ -401,7 +409,7 @@ BEGIN
         coalesce(p.quiet_until, p.cap_at), NULL)::carillon.joining)
     INTO joining
     FROM final p
-    WHERE p.ending IS NULL AND p.skip IS NULL AND NOT p.carrier AND (p.quiet_until IS NOT NULL OR p.cap_at IS NOT NULL);
+    WHERE p.ending IS NULL AND p.skip IS NULL AND p.wait_until IS NULL AND NOT p.carrier AND (p.quiet_until IS NOT NULL OR p.cap_at IS NOT NULL);
     IF joining IS NOT NULL THEN
         PERFORM carillon.join_digests(ARRAY(SELECT g FROM unnest(joining) AS g WHERE g.kind = 'quiet_hours'));
         PERFORM carillon.join_digests(ARRAY(SELECT g FROM unnest(joining) AS g WHERE g.kind = 'frequency_cap'));

@@ -40,6 +40,13 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
             carillon.mutes_event(p.document, d.tenant_id, e.audience),
             carillon.wants(p.document, t.preferences, e.type, e.category, d.channel)),
         CASE WHEN i.read_at IS NOT NULL OR i.attention_seq <= f.read_all_seq THEN 'already_read'::carillon.reason
+             WHEN y.stop_on_first_success AND d.carrier IS NULL AND EXISTS (
+                 SELECT FROM unnest(e.channels) AS o(channel)
+                 JOIN carillon.deliveries v
+                   ON v.id = carillon.delivery_id(carillon.delivery_prefix(e.id), d.subscriber, o.channel)
+                  AND v.event_id = e.id
+                 WHERE v.status IN ('sent', 'delivered', 'read'))
+             THEN 'condition_not_met'
              WHEN r.type NOT IN ('message', 'carillon.digest') AND NOT EXISTS (
                  SELECT FROM carillon.templates m
                  WHERE m.tenant_id = d.tenant_id AND m.event_type = r.type AND m.channel = d.channel)
