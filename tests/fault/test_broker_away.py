@@ -41,7 +41,7 @@ async def test_all_are_accepted_and_delivered_after_it_returns(broker_ground: Br
 async def test_a_minute_away_loses_no_retry_that_waits(broker_ground: BrokerGround) -> None:
     """Longer than the rungs of the ladder that the traffic's retries wait on."""
     async with traffic(broker_ground.platform) as flow:
-        async with rules(broker_ground.platform, {"fault": "retry", "channel": "smtp"}):
+        async with rules(broker_ground.platform, {"fault": "retry", "channel": "smtp", "code": 450}):
             await retries_wait(broker_ground.platform, flow.tenant, least=10)
             await asyncio.to_thread(broker_ground.rabbitmq.stop)
         await asyncio.sleep(60)  # the fault itself: it lasts so long

@@ -50,7 +50,7 @@ class KeptChannel(Generic[ChannelT]):
         self._channel: ChannelT | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._complaint: str | None = None
-        self._dropped: asyncio.Future[str] | None = None
+        self._dropped: asyncio.Future[str | None] | None = None
 
     @property
     def channel(self) -> ChannelT | None:
@@ -71,8 +71,8 @@ class KeptChannel(Generic[ChannelT]):
         """Return when there is a channel that has begun its work."""
         await self._ready.wait()
 
-    def renew(self, reason: str) -> None:
-        """Drop the channel, because it no longer does its work, and open another."""
+    def renew(self, reason: str | None) -> None:
+        """Drop the channel, which no longer does its work, and open another; at once without a reason."""
         if self._dropped is not None and not self._dropped.done():
             self._dropped.set_result(reason)
 
@@ -94,29 +94,31 @@ class KeptChannel(Generic[ChannelT]):
         while True:
             wire = await self._link.wire()
             started = clock()
+            at_once = False
             try:
                 with library_cancellation():
-                    await self._open_and_watch(wire)
+                    at_once = await self._open_and_watch(wire)
             except Exception as error:  # noqa: BLE001 - whatever ends a channel, the next one follows
                 self._complain(str(error) or type(error).__name__)
             if clock() - started > _STABLE_SECONDS:
                 backoff.reset()
-            await asyncio.sleep(backoff.next())
+            await asyncio.sleep(0 if at_once else backoff.next())
 
-    async def _open_and_watch(self, wire: WireConnection) -> None:
+    async def _open_and_watch(self, wire: WireConnection) -> bool:
+        """Return when the channel is gone: whether the next one is to follow at once."""
         async with asyncio.timeout(_OPEN_SECONDS):
             channel = await self._build(wire)
         self._channel = channel
         try:
             heed_cancellation()
-            await self._work_with(channel)
+            return await self._work_with(channel)
         finally:
             self._ready.clear()
             self._channel = None
             self._lost(channel)
             await close_channel(channel)
 
-    async def _work_with(self, channel: ChannelT) -> None:
+    async def _work_with(self, channel: ChannelT) -> bool:
         closing, self._dropped = channel.closing, asyncio.get_running_loop().create_future()
         if self._begin is not None:
             async with asyncio.timeout(_OPEN_SECONDS):
@@ -124,7 +126,10 @@ class KeptChannel(Generic[ChannelT]):
             heed_cancellation()
         self._ready.set()
         await asyncio.wait([closing, self._dropped], return_when=asyncio.FIRST_COMPLETED)
-        self._complain(self._dropped.result() if self._dropped.done() else closing_words(closing))
+        reason = self._dropped.result() if self._dropped.done() else closing_words(closing)
+        if reason is not None:
+            self._complain(reason)
+        return reason is None
 
     def _complain(self, complaint: str) -> None:
         # A lost connection is told by its link, and the same reason every few seconds helps nobody.

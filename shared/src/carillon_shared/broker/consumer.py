@@ -45,6 +45,8 @@ class Subscription:
         self._stopped = False
         self._consumer_tag: str | None = None
         self._generation = 0
+        self._newest_tag = 0
+        self._is_settled: Callable[[], bool] = lambda: False
         self._switching = asyncio.Lock()
         self._kept = KeptChannel(link, what=queue, build=self._open, begin=self._begin, lost=self._lost)
 
@@ -64,6 +66,20 @@ class Subscription:
         return self._kept.is_ready and self._consumer_tag is not None
 
     @property
+    def mark(self) -> tuple[int, int]:
+        """Changes with every message that arrives, and with the channel."""
+        return self._generation, self._newest_tag
+
+    @property
+    def owes_nothing(self) -> bool:
+        """True when all that has arrived is settled, as far as `settled_when` tells."""
+        return not self._line and self._is_settled()
+
+    def settled_when(self, is_settled: Callable[[], bool]) -> None:
+        """Ask this whether everything that was taken is settled. Until then nobody knows."""
+        self._is_settled = is_settled
+
+    @property
     def waiting(self) -> int:
         """How many messages are in the local line."""
         return len(self._line)
@@ -79,6 +95,13 @@ class Subscription:
     async def close(self) -> None:
         """Close the channel. Whatever is not settled goes back to the queue."""
         await self._kept.close()
+
+    def renew(self, reason: str | None) -> None:
+        """Begin anew on another channel; for no particular reason, without a word and at once.
+
+        Whatever is not settled goes back to the queue.
+        """
+        self._kept.renew(reason)
 
     async def wait_consuming(self) -> None:
         """Return when the channel is open (and, unless paused, messages are being sent)."""
@@ -170,6 +193,7 @@ class Subscription:
 
     async def _open(self, wire: WireConnection) -> DeliveryChannel:
         self._generation += 1
+        self._newest_tag = 0
         self._consumer_tag = None
         channel = await open_on(
             DeliveryChannel(wire, free_number(wire), generation=self._generation, deliver=self._deliver)
@@ -184,6 +208,7 @@ class Subscription:
 
     def _deliver(self, incoming: Incoming) -> None:
         self._line.append(incoming)
+        self._newest_tag = incoming.delivery_tag
         self._arrived.set()
         self._received.inc()
         if incoming.redelivered:
@@ -196,7 +221,7 @@ class Subscription:
             self._on_lost()
 
     def _cancelled(self, _frame: Basic.Cancel) -> None:
-        self._kept.renew("the broker ended the consumer: the queue was deleted, or its leader moved")
+        self.renew("the broker ended the consumer: the queue was deleted, or its leader moved")
 
     def _too_late(self) -> bool:
         metrics.CONSUMER_LATE_SETTLES.labels(self.queue).inc()

@@ -38,6 +38,7 @@ class Drift:
     what: str
     detail: str
     mend: str
+    queue: str | None = None  # its name, when it is about one
 
     def __str__(self) -> str:
         return f"{self.what} {self.detail}; to mend it, {self.mend}."
@@ -88,6 +89,7 @@ async def _queue_drifts(admin: Admin, wanted: Topology) -> list[Drift]:
     for queue in wanted.queues:
         drift = await _look(
             f"queue {queue.name!r}",
+            queue=queue.name,
             exists=partial(declare_queue, admin, queue, passive=True),
             compare=partial(declare_queue, admin, queue),
             mend="drain it, delete it and declare again: the arguments of a queue cannot be changed",
@@ -97,16 +99,21 @@ async def _queue_drifts(admin: Admin, wanted: Topology) -> list[Drift]:
 
 
 async def _look(
-    what: str, *, exists: Callable[[], Awaitable[object]], compare: Callable[[], Awaitable[object]], mend: str
+    what: str,
+    *,
+    exists: Callable[[], Awaitable[object]],
+    compare: Callable[[], Awaitable[object]],
+    mend: str,
+    queue: str | None = None,
 ) -> Drift | None:
     """Ask first whether it exists, so that comparing, which is declaring, never creates it."""
     try:
         await exists()
         await compare()
     except NotFoundError:
-        return Drift("missing", what, "does not exist", _DECLARE)
+        return Drift("missing", what, "does not exist", _DECLARE, queue)
     except DifferentError as error:
-        return Drift("different", what, f"is not as declared ({_reason(error)})", mend)
+        return Drift("different", what, f"is not as declared ({_reason(error)})", mend, queue)
     except NotAllowedError as error:
         return Drift("unknown", what, f"cannot be compared ({error})", "look as a user who may configure it")
     return None

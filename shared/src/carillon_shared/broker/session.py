@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from carillon_shared.broker.consumer import Subscription
+from carillon_shared.broker.consumer_watch import ConsumerWatch
 from carillon_shared.broker.errors import BrokerError
 from carillon_shared.broker.link import Link, Purpose
 from carillon_shared.broker.live import LiveSubscription
@@ -91,8 +92,8 @@ class BrokerSession:
         return subscription
 
     def watch(self, topology: Topology) -> TopologyWatch:
-        """Return a watch over these exchanges and queues."""
-        watch = TopologyWatch(self._link("consume"), topology)
+        """Return a watch over these exchanges and queues, and over all subscriptions."""
+        watch = TopologyWatch(self._link("consume"), topology, ConsumerWatch(self._lasting, clock=self.clock))
         self._watches.append(watch)
         self._start_if_started(watch)
         return watch
@@ -151,6 +152,9 @@ class BrokerSession:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def _lasting(self) -> list[Subscription]:
+        return [one for one in self._subscriptions if isinstance(one, Subscription)]
 
     def _link(self, purpose: Purpose) -> Link:
         link = self._links.get(purpose)

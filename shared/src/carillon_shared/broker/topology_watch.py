@@ -1,10 +1,11 @@
-"""Looks, for as long as a process runs, whether the part of the topology that it needs is there."""
+"""Looks, for as long as a process runs, whether the part of the topology that it needs is there and used."""
 
 import asyncio
 
 import structlog
 
 from carillon_shared.broker.admin import Admin
+from carillon_shared.broker.consumer_watch import ConsumerWatch
 from carillon_shared.broker.drift import Drift, look
 from carillon_shared.broker.errors import BrokerError
 from carillon_shared.broker.link import Link
@@ -27,9 +28,10 @@ class TopologyWatch:
     has replaced, and its user need not be allowed to. It consumes and publishes what it can meanwhile.
     """
 
-    def __init__(self, link: Link, topology: Topology) -> None:
+    def __init__(self, link: Link, topology: Topology, consumers: ConsumerWatch) -> None:
         self._link = link
         self._wanted = topology
+        self._consumers = consumers
         self._wrong: str | None = "the topology has not been looked at yet"
         self._task: asyncio.Task[None] | None = None
 
@@ -54,7 +56,9 @@ class TopologyWatch:
         while True:
             admin = Admin(await self._link.wire())
             try:
-                self._note(await look(admin, self._wanted))
+                drifts = await look(admin, self._wanted)
+                self._note(drifts)
+                self._consumers.look({drift.queue for drift in drifts if drift.queue is not None})
             except BrokerError as error:
                 # The connection is a matter of its own; what was seen before is still the best that is known.
                 log.info("topology not looked at", reason=str(error))

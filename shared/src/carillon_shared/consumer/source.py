@@ -28,6 +28,7 @@ class MessageSource:
         self._newest: datetime | None = None
         self._draining = False
         self._writing = asyncio.Lock()
+        subscription.settled_when(lambda: not len(self._window))
 
     @property
     def queue(self) -> str:
