@@ -17,6 +17,7 @@ from carillon_cli.commands import (
     registry,
     schedules,
     sending,
+    statistics,
     suppressions,
     tailing,
     topology,
@@ -38,6 +39,7 @@ app.command("doctor")(doctor.doctor)
 app.command("send")(sending.send)
 app.command("tail")(tailing.tail)
 app.command("explain")(explaining.explain)
+app.command("stats")(statistics.stats)
 
 for _name, _group in {
     "events": events.app,

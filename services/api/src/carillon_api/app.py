@@ -40,6 +40,7 @@ from carillon_api.schedules.routes import router as schedules_router
 from carillon_api.settings import ApiSettings
 from carillon_api.signals.routes import router as signals_router
 from carillon_api.slow_bodies import BodyDeadline
+from carillon_api.statistics.routes import router as statistics_router
 from carillon_api.stream.routes import router as stream_router
 from carillon_api.subscribers.membership_routes import router as memberships_router
 from carillon_api.subscribers.routes import router as subscribers_router
@@ -56,6 +57,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     schedules_router,
     events_router,
     deliveries_router,
+    statistics_router,
     registry_router,
     templates_router,
     layouts_router,

@@ -18,6 +18,7 @@ TAGS = [
     {"name": "Events", "description": "What producers send, and what became of it."},
     {"name": "Schedules", "description": "Events that come again and again."},
     {"name": "Deliveries", "description": "One event to one person over one channel."},
+    {"name": "Statistics", "description": "How much was sent, and how fast."},
     {"name": "Registry", "description": "Event types and their templates."},
     {"name": "Webhooks", "description": "Where product services are told what became of deliveries."},
     {"name": "Subscribers", "description": "The people who can be addressed, their roles and topics."},
