@@ -6,7 +6,7 @@ import pytest
 from carillon_shared.broker.declare import declare
 from playwright.async_api import Browser
 from support import migrated as migrated_databases
-from support.browsing import Desk, open_desk
+from support.browsing import Desk, open_desk, second_browser
 from support.chromium import ensure_chromium, find_chromium, running_browser
 from support.platform import Platform, running_platform
 from support.services import PostgresService, RabbitmqService
@@ -53,4 +53,11 @@ async def browser() -> AsyncIterator[Browser]:
 async def desk(platform: Platform, browser: Browser) -> AsyncIterator[Desk]:
     """A tenant, a person of theirs called u-7, and a browser that this person has to themselves."""
     async with open_desk(platform, browser) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def other(desk: Desk, browser: Browser) -> AsyncIterator[Desk]:
+    """Another device of the same person."""
+    async with second_browser(desk, browser) as opened:
         yield opened

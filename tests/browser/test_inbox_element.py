@@ -164,6 +164,8 @@ async def test_preferences_and_quiet_hours_are_kept(desk: Desk) -> None:
     for name, mandatory in (("ticket.closed", False), ("login.alert", True)):
         body = {"category": name.split(".")[0], "channels": ["inapp", "email"], "mandatory": mandatory}
         await desk.tenant.call("PUT", f"/v1/event-types/{name}", expect=201, json=body)
+    headers = {"Authorization": f"Bearer {await desk.tenant.token(PERSON)}"}
+    await desk.tenant.call("PUT", "/v1/me/muted/ticket:7", expect=204, headers=headers)
     page = await desk.page()
     await _open(page)
     await page.get_by_role("button", name="Settings").click()
@@ -188,14 +190,16 @@ async def test_preferences_and_quiet_hours_are_kept(desk: Desk) -> None:
         )
 
     await eventually(kept, seconds=20, what="choices to be kept")
+    assert await desk.me("muted") == ["ticket:7"]
+    await page.get_by_role("button", name="Hear of it again, ticket:7").click()
     await page.get_by_role("button", name="Remove these hours").click()
     await page.get_by_role("button", name="Back").click()
     await expect(page.get_by_role("group", name="Show")).to_be_visible()
 
     async def ended() -> bool:
-        return await desk.me("quiet-hours") is None
+        return await desk.me("quiet-hours") is None and await desk.me("muted") == []
 
-    await eventually(ended, seconds=20, what="quiet hours to end")
+    await eventually(ended, seconds=20, what="quiet hours and the mute to end")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -229,6 +233,18 @@ async def test_it_speaks_the_pages_language_and_runs_its_way(desk: Desk) -> None
     assert await page.locator(".icon-back").evaluate("it => getComputedStyle(it).transform") != "none"
     await page.evaluate("document.querySelector('carillon-inbox').setAttribute('lang', 'de')")
     await expect(page.get_by_role("button", name="Mitteilungen, 1 ungelesen")).to_be_visible()
+
+
+async def test_a_page_of_another_origin_may_have_it_when_its_tenant_says_so(desk: Desk) -> None:
+    elsewhere = "http://localhost:3000"
+    await desk.page(origin=elsewhere, wait="offline")
+    await desk.tenant.call("PUT", "/v1/tenant/origins", json={"origins": [elsewhere]})
+    page = await desk.page(origin=elsewhere)
+    await desk.send("From afar")
+    await expect(page.locator(".badge")).to_have_text("1")
+    await _open(page)
+    await page.get_by_role("listitem").get_by_role("button", name="Archive").click()
+    await expect(page.locator(".badge")).to_be_hidden()
 
 
 async def test_a_token_that_ends_is_replaced(desk: Desk) -> None:

@@ -17,10 +17,10 @@ _AXE = Path(__file__).parents[1] / "browser/vendor/axe.min.js"
 # A page as any product may have one, with the strictest policy that allows scripts of one's own.
 _PAGE = """<!doctype html><html lang="{lang}" dir="{dir}"><head><meta charset="utf-8"><title>Product</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<script src="/static/carillon-inbox.js" type="module"></script></head>
+<script src="{api}/static/carillon-inbox.js" type="module"></script></head>
 <body><main><h1>Product</h1><button id="before">Before</button>
-<carillon-inbox token="{token}" {attributes}></carillon-inbox>{more}</main></body></html>"""
-_POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'"
+<carillon-inbox url="{api}" token="{token}" {attributes}></carillon-inbox>{more}</main></body></html>"""
+_POLICY = "default-src 'none'; script-src {api}; connect-src {api}; base-uri 'none'"
 
 
 @dataclass(slots=True)
@@ -33,25 +33,34 @@ class Desk:
     streams: list[str] = field(default_factory=list)  # requests for streams, of all pages
 
     async def page(self, **options: str) -> Page:
-        """Open a product's page with an inbox; `more` is further HTML, `attributes` are the element's."""
+        """Open a product's page with an inbox; `more` is further HTML, `attributes` are the element's.
+
+        `origin` is where the page is from, if not from the API; `wait` for which state of the stream.
+        """
+        api = self.platform.api_url
+        origin, wait = options.pop("origin", api), options.pop("wait", "live")
         topics = options.pop("topics", "").split()
         token = options.pop("token", None) or await self.tenant.token(PERSON, topics=topics)
-        values = {"lang": "en", "dir": "ltr", "attributes": "", "more": "", "token": token} | options
+        values = {"api": "" if origin == api else api, "token": token}
+        values |= {"lang": "en", "dir": "ltr", "attributes": "", "more": ""} | options
 
         async def answer(route: Route) -> None:
-            headers = {"content-security-policy": _POLICY, "content-type": "text/html; charset=utf-8"}
+            headers = {
+                "content-security-policy": _POLICY.format(api=api),
+                "content-type": "text/html; charset=utf-8",
+            }
             await route.fulfill(body=_PAGE.format(**values), headers=headers)
 
         page = await self.context.new_page()
         await page.route("**/product", answer)
-        await page.goto(f"{self.platform.api_url}/product")
-        await self.is_live(page)
+        await page.goto(f"{origin}/product")
+        await self.is_live(page, wait)
         return page
 
-    async def is_live(self, page: Page) -> None:
-        """Wait until the inbox of a page has its stream."""
+    async def is_live(self, page: Page, state: str = "live") -> None:
+        """Wait until the inbox of a page has its stream, or has come to another state."""
         await expect(page.locator("carillon-inbox").first).to_have_attribute(
-            "data-state", "live", timeout=PATIENCE_MS
+            "data-state", state, timeout=PATIENCE_MS
         )
 
     async def send(self, title: str, body: str = "", **more: Any) -> str:
@@ -92,6 +101,19 @@ async def open_desk(platform: Platform, browser: Browser) -> AsyncIterator[Desk]
     """Register a person and open a browser context for them; fail on any error in a page."""
     tenant = await platform.new_tenant()
     await tenant.call("PUT", f"/v1/subscribers/{PERSON}", expect=201, json={"email": "u7@example.org"})
+    async with _context(browser, platform, tenant) as desk:
+        yield desk
+
+
+@asynccontextmanager
+async def second_browser(desk: Desk, browser: Browser) -> AsyncIterator[Desk]:
+    """Open another context for the same person, which shares nothing with the first."""
+    async with _context(browser, desk.platform, desk.tenant) as other:
+        yield other
+
+
+@asynccontextmanager
+async def _context(browser: Browser, platform: Platform, tenant: Tenant) -> AsyncIterator[Desk]:
     context = await browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
     desk = Desk(platform, tenant, context)
     errors: list[str] = []

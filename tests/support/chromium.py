@@ -10,6 +10,12 @@ from carillon_local.errors import LocalError
 from playwright.async_api import Browser, async_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_SWITCHES = [
+    "--no-sandbox",  # it refuses to run as root, as containers do; the pages are ours
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-features=LocalNetworkAccessChecks",  # a page from elsewhere may call this machine unasked
+]
 _MISSING = (
     "Chromium is not installed and cannot be installed from here. Install it and start again: "
     "`sudo apt-get install chromium` (Debian) or a package that brings `chromium` or `google-chrome`"
@@ -43,10 +49,7 @@ def ensure_chromium(say: Callable[[str], None]) -> Path:
 async def running_browser(program: Path) -> AsyncIterator[Browser]:
     """Run the browser without a window until the block ends."""
     async with async_playwright() as playwright:
-        # Chromium's own sandbox refuses to run as root, as containers do; the pages are ours.
-        browser = await playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
+        browser = await playwright.chromium.launch(executable_path=program, args=_SWITCHES)
         try:
             yield browser
         finally:

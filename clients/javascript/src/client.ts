@@ -102,6 +102,10 @@ export class CarillonClient extends EventTarget {
     return hours ? this.api.json("PUT", "/v1/me/quiet-hours", hours) : this.api.json("DELETE", "/v1/me/quiet-hours");
   }
 
+  unmute(topic: string): Promise<unknown> {
+    return this.api.json("DELETE", `/v1/me/muted/${encodeURIComponent(topic)}`);
+  }
+
   /** The topics that this tab follows. */
   get topics(): string[] {
     return [...this.#topics.keys()].sort();

@@ -109,6 +109,7 @@ class Parts {
   readonly #toasts: Toasts;
   readonly #inline: boolean;
   readonly #end = new AbortController();
+  #resting = false;
 
   constructor(
     private readonly host: HTMLElement,
@@ -152,6 +153,7 @@ class Parts {
     on("frame", (frame: Frame) => this.#frame(frame));
     this.#panel.addEventListener("keydown", (event) => event.key === "Escape" && this.close(), { signal });
     document.addEventListener("pointerdown", (event) => !event.composedPath().includes(this.host) && this.close(false), { signal });
+    document.addEventListener("visibilitychange", () => this.#seen(), { signal });
     // Whoever has left by keyboard does not come back to a panel that covers the page.
     this.host.addEventListener("focusout", (event) => event.relatedTarget && this.close(false), { signal });
     const ticking = setInterval(() => this.#list.tick(), TICK_MS);
@@ -208,10 +210,17 @@ class Parts {
     else if (this.host.getAttribute("toasts") !== "off" && document.visibilityState === "visible") this.#toasts.add(item);
   }
 
-  /** What is in the open list has been seen. */
+  /** What is in the open list has been seen; said once a second, however much comes. */
   #seen(): void {
-    if (this.#panel.hidden || this.client.counts.unseen === 0 || document.visibilityState !== "visible") return;
+    if (this.#resting || this.#panel.hidden || document.visibilityState !== "visible") return;
+    if (this.client.counts.unseen === 0 || this.client.state !== "live") return;
+    this.#resting = true;
     this.client.all("seen-all").catch(() => undefined);
+    const again = () => {
+      this.#resting = false;
+      if (!this.#end.signal.aborted) this.#seen();
+    };
+    setTimeout(again, 1000);
   }
 
   #count(): void {
@@ -231,6 +240,7 @@ class Parts {
     set(this.#state, { class: `state ${state}` });
     this.#state.textContent = known ? this.language.say(state) : "";
     set(this.host, { "data-state": state });
+    this.#seen();
     this.host.dispatchEvent(new CustomEvent("carillon-state", { detail: state }));
   }
 

@@ -1,5 +1,5 @@
 import type { CarillonClient } from "./client.ts";
-import { type Child, h, iconButton, textButton } from "./dom.ts";
+import { type Child, h, iconButton, set, textButton } from "./dom.ts";
 import type { Language } from "./texts.ts";
 import type { PreferenceOptions, Preferences, QuietHours, QuietWindow } from "./types.ts";
 
@@ -50,8 +50,22 @@ export class SettingsView {
         h("table", {}, h("thead", {}, h("tr", {}, corner, ...heads)), h("tbody", {}, ...rows)),
       ),
       h("section", { class: "quiet" }, h("h3", {}, say("quiet")), h("p", {}, h("small", {}, say("quietHint"))), ...this.#windows()),
+      this.#muted(),
       this.#status,
     );
+  }
+
+  #muted(): HTMLElement {
+    const rows = (this.#chosen.muted ?? []).map((topic) => {
+      const unmute = textButton(this.language.say("unmute"), () => {
+        this.#chosen.muted = this.#chosen.muted?.filter((each) => each !== topic) ?? [];
+        this.#save(() => this.client.unmute(topic));
+        this.#redraw();
+      });
+      set(unmute, { "aria-label": `${this.language.say("unmute")}, ${topic}` });
+      return h("li", { class: "muted" }, h("span", { dir: "auto" }, topic), unmute);
+    });
+    return h("section", { hidden: rows.length === 0 }, h("h3", {}, this.language.say("muted")), h("ul", {}, ...rows));
   }
 
   /** The row of a category, or of everything. */

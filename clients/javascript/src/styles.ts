@@ -98,6 +98,7 @@ input[type="time"] { padding: 6px; min-width: 0; border: 1px solid var(--line); 
 fieldset { border: 1px solid var(--line); border-radius: 8px; margin: 0 0 12px; padding: 8px 12px }
 .times { display: flex; align-items: end; gap: 8px }
 .times label { display: grid; gap: 2px; flex: 1; font-size: 14px }
+.muted { display: flex; align-items: center; justify-content: space-between; gap: 8px; overflow-wrap: anywhere }
 .weekdays { display: flex; flex-wrap: wrap; gap: 0 8px; font-size: 14px }
 .weekdays label { display: inline-flex; align-items: center }
 .toasts {

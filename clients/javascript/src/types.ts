@@ -74,6 +74,7 @@ export interface Preferences {
   all?: Choice;
   categories?: Record<string, Choice>;
   types?: Record<string, Choice>;
+  muted?: string[];
 }
 
 export interface PreferenceOptions {

@@ -1,0 +1,81 @@
+"""What the element does when things come in an unlucky order, each made to happen on purpose."""
+
+import asyncio
+
+import pytest
+from playwright.async_api import Page, Route, expect
+from support.browsing import PATIENCE_MS, Desk
+
+pytestmark = pytest.mark.timeout(180)
+expect.set_options(timeout=PATIENCE_MS)
+_INLINE = 'placement="inline" toasts="off"'
+# Loses what other tabs tell of one change of the feed.
+_LOSE_ONE = """
+const descriptor = Object.getOwnPropertyDescriptor(BroadcastChannel.prototype, "onmessage");
+window.toLose = 0;
+Object.defineProperty(BroadcastChannel.prototype, "onmessage", {
+    set(take) {
+        descriptor.set.call(this, (event) => {
+            if (event.data.kind === "frame" && event.data.frame.id && window.toLose-- > 0) return;
+            take(event);
+        });
+    },
+});
+"""
+
+
+async def _titles(page: Page, *titles: str) -> None:
+    await expect(page.locator("li .title")).to_have_text(list(titles))
+
+
+async def test_what_comes_while_an_older_page_is_on_its_way_stays(desk: Desk) -> None:
+    page = await desk.page(attributes=_INLINE)
+    await desk.send("Before")
+    await _titles(page, "Before")
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        answer = await route.fetch()  # as the feed is now
+        asked.set()
+        await released.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/v1/inbox?filter=all*", late)
+    await page.get_by_role("button", name="All", exact=True).click()
+    async with asyncio.timeout(20):
+        await asked.wait()
+    await desk.send("Meanwhile")
+    await _titles(page, "Meanwhile")
+    released.set()
+    await _titles(page, "Meanwhile", "Before")
+
+
+async def test_a_tab_that_missed_a_change_knows_and_reads_anew(desk: Desk) -> None:
+    leads = await desk.page(attributes=_INLINE)
+    await desk.context.add_init_script(_LOSE_ONE)
+    follows = await desk.page(attributes=_INLINE)
+    await desk.send("First")
+    await _titles(follows, "First")
+    await follows.wait_for_load_state("networkidle")  # the other tab has the stream
+    await follows.evaluate("window.toLose = 1")
+    await desk.send("Lost")
+    await _titles(leads, "Lost", "First")
+    await desk.send("Third")
+    await _titles(follows, "Third", "Lost", "First")
+    assert len(desk.streams) == 1
+
+
+async def test_a_change_that_is_refused_leaves_the_item_as_it_was(desk: Desk) -> None:
+    page = await desk.page(attributes=_INLINE)
+    await desk.send("Stays")
+    await _titles(page, "Stays")
+    problem = {"title": "Not now.", "detail": "The feed cannot be changed now."}
+    refuse = "**/v1/inbox/*-*"
+    await page.route(refuse, lambda route: route.fulfill(status=503, json=problem))
+    await page.get_by_role("button", name="Archive", exact=True).click()
+    await expect(page.get_by_role("alert")).to_contain_text("The feed cannot be changed now.")
+    await _titles(page, "Stays")
+    await page.unroute(refuse)
+    await page.get_by_role("button", name="Archive", exact=True).click()
+    await expect(page.get_by_role("alert")).to_be_hidden()
+    await expect(page.get_by_role("region").get_by_text("Nothing here yet")).to_be_visible()
