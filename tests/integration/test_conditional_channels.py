@@ -10,6 +10,7 @@ from carillon_shared.domain.channels import Channel
 from carillon_shared.ids import delivery_id
 from support.migrated import MigratedDatabase
 from support.planning import Planning, RecordingPublisher, planning_in
+from support.quiet_oracle import DAYS, window
 
 _ALL = (Channel.INAPP, Channel.EMAIL, Channel.WHATSAPP)
 _UNSEEN = {"email": {"unless": "seen", "after_seconds": 600}}
@@ -276,3 +277,19 @@ async def test_a_dead_letter_is_not_sent_again_after_another_channel_took_it(pla
     assert await planning.owner.fetchval(verdict, dead) != "condition_not_met"
     await _end(planning, event, Channel.EMAIL, "sent")
     assert await planning.owner.fetchval(verdict, dead) == "condition_not_met"
+
+
+async def test_quiet_hours_are_asked_when_it_is_needed_and_not_before(planning: Planning) -> None:
+    await planning.add_type(conditions=_UNSEEN, quiet_hours="skip")
+    await planning.owner.execute(
+        "INSERT INTO carillon.preferences (tenant_id, subscriber, document) VALUES ($1, $2, $3)",
+        planning.world.tenant_id,
+        planning.world.people[0],
+        {"quiet_hours": {"windows": [window("00:00", "24:00", DAYS)]}},
+    )
+    event = await _plan(planning)
+    assert await _states(planning, event) == {
+        "inapp": ("queued", None, None),
+        "email": ("held", "condition", None),
+        "whatsapp": ("skipped", None, "quiet_hours"),
+    }

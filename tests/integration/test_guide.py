@@ -42,7 +42,7 @@ async def _call(producer: Producer, command: Command, values: dict[str, str]) ->
         content=body,
         headers={"Content-Type": "application/json"},
     )
-    said = answer.json() if answer.content else None
+    said: Any = answer.json() if answer.content else None
     if command.status is None:
         assert answer.status_code < _GOOD, f"{command}: {answer.text}"
     else:

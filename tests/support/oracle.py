@@ -45,6 +45,8 @@ class Kind:
     throttle: Limit | None = None
     digest: Gathering | None = None
     frequency_cap: bool = True
+    conditions: Mapping[Channel, int] = field(default_factory=dict)  # seconds that the feed is given
+    stops: bool = False  # on the first success
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,8 @@ class _History:
 
     def _verdict(self, event: Occurrence, person: Person, channel: Channel) -> Verdict:
         kind = self.kinds.get(event.kind, Kind(event.kind, event.category))
-        for ask in (self._who, self._where, self._wish, self._quiet, self._gather, self._throttle, self._cap):
+        asked = (self._who, self._where, self._wish, self._condition, self._quiet, self._gather)
+        for ask in (*asked, self._throttle, self._cap):
             verdict = ask(event, kind, person, channel)
             if verdict is not None:
                 return verdict
@@ -239,6 +242,22 @@ class _History:
                 if channel.value in scope:
                     return None if scope[channel.value] else skip("opted_out")
         return None
+
+    def _condition(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Verdict | None:
+        used = {each for each in event.channels if self._is_used(event, kind, person, each)}
+        after = kind.conditions.get(channel)
+        if after is not None and Channel.INAPP in used:
+            return Verdict("held", "condition", None, self.now + timedelta(seconds=after))
+        before = set(event.channels[: event.channels.index(channel)])
+        if after is not None:
+            before.discard(Channel.INAPP)
+        return Verdict("held", "condition") if kind.stops and before & used else None
+
+    def _is_used(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> bool:
+        """Tell whether the person gets this kind over the channel, at once or later."""
+        asked = (self._who, self._where, self._wish, self._quiet)
+        said = [ask(event, kind, person, channel) for ask in asked]
+        return not any(verdict and verdict.status == "skipped" for verdict in said)
 
     def _quiet(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Verdict | None:
         may_disturb = event.lane is Lane.CRITICAL or kind.quiet_hours == "pass" or channel is Channel.INAPP

@@ -22,12 +22,13 @@ _TENANTS = """
 """
 _KINDS = """
     INSERT INTO carillon.event_types (
-        tenant_id, name, category, channels, mandatory, quiet_hours, throttle, digest, frequency_cap)
+        tenant_id, name, category, channels, mandatory, quiet_hours, throttle, digest, frequency_cap,
+        conditions, stop_on_first_success)
     SELECT r.tenant, r.name, r.category, '{inapp,email,whatsapp}', r.mandatory, r.quiet_hours,
-           r.throttle, r.digest, r.frequency_cap
+           r.throttle, r.digest, r.frequency_cap, nullif(r.conditions, '{}'), r.stops
     FROM jsonb_to_recordset($1) AS r(
         tenant integer, name text, category text, mandatory boolean, quiet_hours text, throttle jsonb,
-        digest jsonb, frequency_cap boolean)
+        digest jsonb, frequency_cap boolean, conditions jsonb, stops boolean)
 """
 _PEOPLE = """
     INSERT INTO carillon.subscribers (tenant_id, id, email, phone, time_zone, registered)
@@ -162,6 +163,11 @@ def _kinds(world: World) -> Iterator[Row]:
             "throttle": _limit(kind.throttle),
             "digest": _digest(kind.digest),
             "frequency_cap": kind.frequency_cap,
+            "conditions": {
+                channel.value: {"unless": "seen", "after_seconds": seconds}
+                for channel, seconds in kind.conditions.items()
+            },
+            "stops": kind.stops,
         }
 
 

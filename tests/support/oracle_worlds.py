@@ -20,6 +20,7 @@ _TOPICS = ["t0", "t1", "t2", "t3"]
 _KINDS = [("ticket.changed", "tickets"), ("ticket.noted", "tickets"), ("news", "news"), ("alarm", "general")]
 _CHANNELS = list(Channel)
 _AWAY = [Channel.EMAIL, Channel.WHATSAPP]  # where caps and digests are
+_ORDERS = [tuple(_CHANNELS), tuple(reversed(_CHANNELS)), tuple(_AWAY), (Channel.EMAIL,)]
 _ZONES = ["UTC", "Asia/Ulaanbaatar", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu"]
 _SECONDS = [60, 600, 3600, 86_400]
 _AGES = [5, 300, 2000, 40_000]  # far from the ends of all windows, whatever a test takes
@@ -122,6 +123,10 @@ def _kinds(name: str, category: str, *, limits: bool) -> st.SearchStrategy[Kind]
         st.just(category),
         mandatory=st.sampled_from([False, False, True]),
         quiet_hours=st.sampled_from(["hold", "hold", "pass", "skip"]),
+        conditions=st.one_of(
+            st.just({}), st.dictionaries(st.sampled_from(_AWAY), st.sampled_from(_SECONDS), max_size=2)
+        ),
+        stops=st.sampled_from([False, False, True]),
         **given,
     )
 
@@ -135,7 +140,7 @@ def _events(draw: st.DrawFn) -> Occurrence:
     return Occurrence(
         kind=kind,
         category=category,
-        channels=draw(st.sampled_from([tuple(_CHANNELS), tuple(_AWAY), (Channel.EMAIL,)])),
+        channels=draw(st.sampled_from(_ORDERS)),
         audience=audience,
         lane=draw(st.sampled_from([Lane.NORMAL, Lane.NORMAL, Lane.BULK, Lane.CRITICAL])),
         actor=draw(_mostly(None, rarely="u-1")),

@@ -85,7 +85,7 @@ LANGUAGE sql AS $$
                     THEN now() + make_interval(secs => (d.condition->>'after_seconds')::integer) END AS feed_at,
                d.stops AND carillon.channels_before(d.channels, d.channel, d.condition IS NOT NULL) && d.used AS has_others
         FROM decided d
-        WHERE d.reason IS NULL
+        WHERE d.reason IS NULL OR d.reason = 'quiet_hours'  -- which may be over by then
     ), inserted AS (
         INSERT INTO carillon.deliveries (
             id, event_id, subscriber, tenant_id, channel, lane, status, hold_reason, next_attempt_at)
