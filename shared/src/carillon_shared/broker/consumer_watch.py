@@ -20,11 +20,11 @@ class _Seen:
 class ConsumerWatch:
     """Begins subscriptions anew that may have been forgotten.
 
-    Of a quorum queue that is deleted and declared again at once, RabbitMQ (3.10 at least) tells its consumers
-    nothing. It counts them as consumers of the new queue, hands messages to them, and loses these on their
-    channels until the channels are closed. Nothing that a client can ask for shows it. So a subscription
-    begins anew when its queue had not been as it should be, and whenever it has received nothing for a
-    minute and owes nothing.
+    Of a quorum queue that is deleted and declared again at once, RabbitMQ 3.10 tells its consumers nothing
+    (4.0 does). It counts them as consumers of the new queue, hands messages to them, and loses these on
+    their channels until the channels are closed. Nothing that a client can ask for shows it. So a
+    subscription begins anew when its queue had not been as it should be, and whenever it has received
+    nothing for a minute and owes nothing.
     """
 
     def __init__(
