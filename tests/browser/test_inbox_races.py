@@ -79,3 +79,26 @@ async def test_a_change_that_is_refused_leaves_the_item_as_it_was(desk: Desk) ->
     await page.get_by_role("button", name="Archive", exact=True).click()
     await expect(page.get_by_role("alert")).to_be_hidden()
     await expect(page.get_by_role("region").get_by_text("Nothing here yet")).to_be_visible()
+
+
+async def test_a_list_that_nobody_looks_at_does_not_grow_for_ever(desk: Desk) -> None:
+    page = await desk.page(attributes='toasts="off"')
+    await desk.send("There")
+    await expect(page.locator("li")).to_have_count(1)
+    most = await page.evaluate(
+        """async () => {
+            const inbox = document.querySelector("carillon-inbox");
+            const item = (await inbox.client.list()).data[0];
+            let most = 0;
+            for (let n = 0; n < 1500; n++) {
+                const made = { ...item, id: item.id.slice(0, -4) + String(n).padStart(4, "0") };
+                const detail = { event: "notification", id: null, data: { item: made } };
+                inbox.client.dispatchEvent(new CustomEvent("frame", { detail }));
+                if (n % 100 === 0) await new Promise((done) => setTimeout(done, 60));
+                most = Math.max(most, inbox.shadowRoot.querySelectorAll("li.item").length);
+            }
+            return most;
+        }"""
+    )
+    assert 0 < most <= 400
+    assert await page.locator("li").count() <= 400

@@ -20,6 +20,10 @@ export class Feed {
     return [...this.#items.values()].sort((one, other) => (one.id < other.id ? 1 : -1));
   }
 
+  get size(): number {
+    return this.#items.size;
+  }
+
   replace(page: Page): void {
     this.#items.clear();
     this.append(page);

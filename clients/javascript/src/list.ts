@@ -6,6 +6,8 @@ import type { Language } from "./texts.ts";
 import type { Change, Filter, Frame, Item } from "./types.ts";
 
 const PAGE = 20;
+const MOST_UNSEEN = 300; // items kept in a list that nobody looks at
+const DRAW_MS = 30; // changes that come together are drawn together
 const FILTERS = { all: "all", unread: "unreadOnly", archived: "archived", snoozed: "snoozed" } as const;
 const EMPTY = { all: "emptyAll", unread: "emptyUnread", unseen: "emptyUnread", archived: "emptyArchived", snoozed: "emptySnoozed" } as const;
 
@@ -16,6 +18,7 @@ export class ListView implements RowUser {
   #rows = new Map<string, Row>();
   #loading = false;
   #again = false;
+  #drawing: number | undefined;
   #meanwhile: Frame[] = []; // what came while a page was read, which may be older
   readonly #list = h("ul", { "aria-label": "", onkeydown: (event) => this.#move(event as KeyboardEvent) });
   readonly #filters = h("div", { class: "filters", role: "group" });
@@ -47,6 +50,7 @@ export class ListView implements RowUser {
   }
 
   close(): void {
+    clearTimeout(this.#drawing);
     this.#watch.disconnect();
   }
 
@@ -67,7 +71,14 @@ export class ListView implements RowUser {
   apply(frame: Frame): void {
     if (this.#loading) this.#meanwhile.push(frame);
     if (!this.#feed.apply(frame)) void this.reload();
-    this.#draw();
+    this.#drawing ??= setTimeout(() => this.#draw(), DRAW_MS) as unknown as number;
+  }
+
+  /** Begins anew when much has come while nobody looked. */
+  #forget(): boolean {
+    if (this.#loading || this.#feed.size <= MOST_UNSEEN || this.element.getClientRects().length > 0) return false;
+    this.#show(this.#feed.filter);
+    return true;
   }
 
   count(): void {
@@ -175,6 +186,9 @@ export class ListView implements RowUser {
   }
 
   #draw(): void {
+    clearTimeout(this.#drawing);
+    this.#drawing = undefined;
+    if (this.#forget()) return;
     const items = this.#feed.items;
     const ids = new Set(items.map((item) => item.id));
     for (const [id, row] of this.#rows) {
