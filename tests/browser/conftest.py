@@ -1,15 +1,19 @@
 """A real browser before a real platform: one of each for all, to each test its own tenant and context."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from carillon_local.errors import LocalError
 from carillon_shared.broker.declare import declare
 from playwright.async_api import Browser
 from support import migrated as migrated_databases
 from support.browsing import Desk, open_desk, second_browser
-from support.chromium import ensure_chromium, find_chromium, running_browser
+from support.chromium import ensure_chromium, running_browser
 from support.platform import Platform, running_platform
 from support.services import PostgresService, RabbitmqService
+
+_CHROMIUM = pytest.StashKey[Path | LocalError]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -18,7 +22,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if session.testsfailed or session.config.option.collectonly:
         return
     if any("browser" in getattr(item, "fixturenames", ()) for item in session.items):
-        ensure_chromium(session.config.get_terminal_writer().line)
+        try:
+            found: Path | LocalError = ensure_chromium(session.config.get_terminal_writer().line)
+        except LocalError as error:  # told by the tests that need it; the others run
+            found = error
+        session.config.stash[_CHROMIUM] = found
 
 
 @pytest.fixture(scope="session", name="platform")
@@ -41,11 +49,12 @@ async def _platform(
 
 
 @pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
+async def browser(pytestconfig: pytest.Config) -> AsyncIterator[Browser]:
     """The running browser."""
-    program = find_chromium()
-    assert program is not None
-    async with running_browser(program) as running:
+    found = pytestconfig.stash[_CHROMIUM]
+    if isinstance(found, LocalError):
+        raise found
+    async with running_browser(found) as running:
         yield running
 
 
