@@ -57,6 +57,11 @@ async def test_what_is_left_out_comes_from_the_type() -> None:
     assert row.key.id != (await _row(_changed())).key.id
 
 
+async def test_channels_come_in_the_order_of_the_type() -> None:
+    row = await _row(_changed(channels=["email", "inapp"]))
+    assert row.channels == "{inapp,email}"
+
+
 async def test_what_is_given_wins_over_the_type() -> None:
     row = await _row(
         _changed(

@@ -64,7 +64,8 @@ def _row(
 ) -> IntakeRow:
     _check(body, event_type, at.now)
     audience = body.audience or _default_audience(body, event_type)
-    channels = [channel.value for channel in body.channels] if body.channels else event_type.channels
+    wanted = body.channels or event_type.channels
+    channels = [channel for channel in event_type.channels if channel in wanted]  # the order is the type's
     people = _people(audience)
     return IntakeRow(
         key=Key(at.caller.tenant_id, body.source, body.id or at.default_id or str(uuid4())),
@@ -159,9 +160,7 @@ def _default_expiry(body: EventBody, event_type: EventType, now: datetime) -> da
     return max(now, body.deliver_at or now) + event_type.expires_after
 
 
-def _throttle(
-    audience: Audience, event_type: EventType, channels: "list[str] | tuple[str, ...]"
-) -> str | None:
+def _throttle(audience: Audience, event_type: EventType, channels: list[str]) -> str | None:
     """A limit that refuses can be checked at intake when the event is for one person, known by name."""
     limit = event_type.reject
     if limit is None or len(audience.users) != 1 or audience.roles or audience.topics or audience.everyone:

@@ -122,7 +122,8 @@ class EventBody(BaseModel):
         SubscriberId | None, Field(description="Who did it; is not told about it themselves.")
     ] = None
     channels: Annotated[
-        list[Channel] | None, Field(min_length=1, max_length=3, description="Defaults to the type's.")
+        list[Channel] | None,
+        Field(min_length=1, max_length=3, description="Some of the type's, in its order."),
     ] = None
     priority: Annotated[Lane | None, Field(description="Defaults to the type's.")] = None
     category: Annotated[
