@@ -102,3 +102,31 @@ async def test_a_list_that_nobody_looks_at_does_not_grow_for_ever(desk: Desk) ->
     )
     assert 0 < most <= 400
     assert await page.locator("li").count() <= 400
+
+
+async def test_without_locks_each_tab_has_a_stream_of_its_own(desk: Desk) -> None:
+    """As on pages without HTTPS."""
+    await desk.context.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
+    pages = [await desk.page(attributes=_INLINE) for _ in range(2)]
+    await desk.send("To both")
+    for page in pages:
+        await _titles(page, "To both")
+    assert len(desk.streams) == 2
+
+
+async def test_a_replica_that_stops_sends_its_pages_away_in_peace(desk: Desk) -> None:
+    page = await desk.page(attributes=_INLINE)
+    await page.evaluate(
+        """() => {
+            window.states = [];
+            const inbox = document.querySelector("carillon-inbox");
+            inbox.addEventListener("carillon-state", ({ detail }) => window.states.push(detail));
+        }"""
+    )
+    await desk.platform.stop("api")
+    await expect(page.get_by_role("status").filter(has_text="Connecting")).to_be_visible()
+    assert (await page.evaluate("window.states"))[0] == "connecting"
+    await desk.platform.start("api")
+    await desk.is_live(page)
+    await desk.send("After")
+    await _titles(page, "After")

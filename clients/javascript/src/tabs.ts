@@ -22,15 +22,15 @@ export class Tabs {
   ) {}
 
   start(): void {
-    const shares = this.name !== null && "locks" in navigator && "BroadcastChannel" in globalThis;
-    if (!shares) {
+    const locks = navigator.locks as LockManager | undefined; // not where there is no HTTPS
+    if (this.name === null || !locks || !("BroadcastChannel" in globalThis)) {
       void this.user.lead(this.#end.signal);
       return;
     }
     const name = `carillon:${this.name}`;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = (event) => this.user.told(event.data as Told);
-    navigator.locks
+    locks
       .request(name, { signal: this.#end.signal }, () => this.user.lead(this.#end.signal))
       .catch(() => undefined); // closed while it waited
   }
