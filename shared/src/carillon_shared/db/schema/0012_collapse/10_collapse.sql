@@ -84,14 +84,15 @@ END $$;
 
 -- Forget events that are over, and keys that nobody has used for an hour and nothing has. Returns how many events went.
 CREATE FUNCTION carillon.clear_collapsed(most integer) RETURNS integer
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     gone integer;
 BEGIN
     DELETE FROM carillon.collapse_events m
     WHERE m.ctid = ANY (ARRAY(
         SELECT o.ctid FROM carillon.collapse_events o
-        LEFT JOIN carillon.events e ON e.id = o.event_id
+        LEFT JOIN LATERAL (SELECT v.id, v.status FROM carillon.events v WHERE v.id = o.event_id OFFSET 0) AS e ON true
         WHERE e.id IS NULL OR e.status IN ('completed', 'cancelled', 'rejected', 'expired') LIMIT most));
     GET DIAGNOSTICS gone = ROW_COUNT;
     DELETE FROM carillon.collapse_keys c
