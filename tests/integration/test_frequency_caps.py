@@ -91,6 +91,23 @@ async def test_a_hundred_at_once_pass_no_more_than_the_cap(planning: Planning) -
     assert await planning.owner.fetchval("SELECT count(*) FROM carillon.digest_members") == 58
 
 
+async def test_ranges_and_small_events_at_once_pass_no_more_than_the_cap(planning: Planning) -> None:
+    await planning.add_type(throttle={"limit": 5, "per_seconds": 60, "channels": ["email"]})
+    events = [await planning.add_event({"everyone": True}, channels=_MAIL) for _ in range(16)]
+    keys = [key for event in events[:8] for key, _ in await planning.store.cut(event)]
+    await asyncio.gather(
+        *(planning.store.plan_range(key) for key in keys),
+        *(planning.plan(*events[n : n + 2]) for n in range(8, 16, 2)),
+    )
+    for place in range(2):
+        rows = [(await planning.rows(event))[place] for event in events]
+        assert [row["status"] for row in rows].count("queued") == 2
+        assert [row["reason"] for row in rows].count(
+            "frequency_cap"
+        ) == 3  # the others wait for their throttle
+    assert await _taken(planning) == {"type:ticket.changed": 5, "cap:": 2}
+
+
 async def test_what_was_gathered_is_one_message_and_takes_one_slot(
     planning: Planning, holds: DueHolds, publisher: RecordingPublisher
 ) -> None:

@@ -173,7 +173,7 @@ async def test_a_mute_holds_in_the_feed_at_the_last_moment(
     await _mute(planning, "u-1", _ABOUT)
     (row,) = await planning.rows(event)
     pool = await migrated.pool("carillon_inapp_worker")
-    write = "SELECT verdict FROM carillon.write_feed($1, '{1}', '{t}', '{b}', '{NULL}', $2, $2)"
+    write = "SELECT verdict FROM carillon.write_feed($1, '{1}', '{t}', '{b}', '{NULL}', $2, $2, false)"
     assert await pool.fetchval(write, [row["id"]], row["id"]) == "skipped"
     await pool.close()
     (row,) = await planning.rows(event)

@@ -117,7 +117,7 @@ class World:
     slots: tuple[Slots, ...] = ()
 
 
-class Verdict(NamedTuple):
+class Decision(NamedTuple):
     """What became of an event for one person over one channel."""
 
     status: str
@@ -126,16 +126,16 @@ class Verdict(NamedTuple):
     until: datetime | None = None
 
 
-SEND = Verdict("queued")
+SEND = Decision("queued")
 Place = tuple[int, int, str, Channel]  # round, event in it, person, channel
 
 
-def skip(reason: str) -> Verdict:
+def skip(reason: str) -> Decision:
     """Return the decision not to send."""
-    return Verdict("skipped", None, reason)
+    return Decision("skipped", None, reason)
 
 
-def verdicts(world: World, moments: Sequence[datetime]) -> dict[Place, Verdict]:
+def verdicts(world: World, moments: Sequence[datetime]) -> dict[Place, Decision]:
     """Return what becomes of everything in this world; `moments` says when each round is planned."""
     return dict(_History(world, moments).all())
 
@@ -156,7 +156,7 @@ class _History:
         }
         self.waiting: dict[tuple[str, str, Channel], int] = {}
 
-    def all(self) -> Iterator[tuple[Place, Verdict]]:
+    def all(self) -> Iterator[tuple[Place, Decision]]:
         for place, events in enumerate(self.world.rounds):
             self.now = self.moments[place]
             self.waiting.clear()
@@ -201,7 +201,7 @@ class _History:
 
     # Whether, where and when.
 
-    def _verdict(self, event: Occurrence, person: Person, channel: Channel) -> Verdict:
+    def _verdict(self, event: Occurrence, person: Person, channel: Channel) -> Decision:
         kind = self.kinds.get(event.kind, Kind(event.kind, event.category))
         asked = (self._who, self._where, self._wish, self._condition, self._quiet, self._gather)
         for ask in (*asked, self._throttle, self._cap):
@@ -210,14 +210,14 @@ class _History:
                 return verdict
         return SEND
 
-    def _who(self, event: Occurrence, _kind: Kind, person: Person, _channel: Channel) -> Verdict | None:
+    def _who(self, event: Occurrence, _kind: Kind, person: Person, _channel: Channel) -> Decision | None:
         if person.id == event.actor:
             return skip("actor")
         if person.id in (event.audience.get("exclude") or []):
             return skip("excluded")
         return None if person.registered else skip("unknown_subscriber")
 
-    def _where(self, _event: Occurrence, _kind: Kind, person: Person, channel: Channel) -> Verdict | None:
+    def _where(self, _event: Occurrence, _kind: Kind, person: Person, channel: Channel) -> Decision | None:
         if channel in self.world.disabled:
             return skip("channel_disabled")
         if channel is Channel.INAPP:
@@ -228,7 +228,7 @@ class _History:
         is_suppressed = channel in person.suppressed or address.lower() in self.world.suppressed
         return skip("suppressed") if is_suppressed else None
 
-    def _wish(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Verdict | None:
+    def _wish(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Decision | None:
         if kind.mandatory:
             return None
         if person.muted & self._topics(event):
@@ -243,15 +243,15 @@ class _History:
                     return None if scope[channel.value] else skip("opted_out")
         return None
 
-    def _condition(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Verdict | None:
+    def _condition(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Decision | None:
         used = {each for each in event.channels if self._is_used(event, kind, person, each)}
         after = kind.conditions.get(channel)
         if after is not None and Channel.INAPP in used:
-            return Verdict("held", "condition", None, self.now + timedelta(seconds=after))
+            return Decision("held", "condition", None, self.now + timedelta(seconds=after))
         before = set(event.channels[: event.channels.index(channel)])
         if after is not None:
             before.discard(Channel.INAPP)
-        return Verdict("held", "condition") if kind.stops and before & used else None
+        return Decision("held", "condition") if kind.stops and before & used else None
 
     def _is_used(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> bool:
         """Tell whether the person gets this kind over the channel, at once or later."""
@@ -259,7 +259,7 @@ class _History:
         said = [ask(event, kind, person, channel) for ask in asked]
         return not any(verdict and verdict.status == "skipped" for verdict in said)
 
-    def _quiet(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Verdict | None:
+    def _quiet(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Decision | None:
         may_disturb = event.lane is Lane.CRITICAL or kind.quiet_hours == "pass" or channel is Channel.INAPP
         if may_disturb or person.quiet is None:
             return None
@@ -268,10 +268,12 @@ class _History:
         if until is None:
             return None
         return (
-            skip("quiet_hours") if kind.quiet_hours == "skip" else Verdict("held", "quiet_hours", None, until)
+            skip("quiet_hours")
+            if kind.quiet_hours == "skip"
+            else Decision("held", "quiet_hours", None, until)
         )
 
-    def _gather(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Verdict | None:
+    def _gather(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Decision | None:
         digest = kind.digest
         if digest is None or event.lane is Lane.CRITICAL or channel not in digest.channels:
             return None
@@ -282,9 +284,9 @@ class _History:
         if digest.first_at_once and open_one not in self.digests:
             self.digests.add(open_one)
             return None
-        return Verdict("held", "digest")
+        return Decision("held", "digest")
 
-    def _throttle(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Verdict | None:
+    def _throttle(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Decision | None:
         if kind.throttle is None or event.slots_taken or channel not in kind.throttle.channels:
             return None
         until = self._take(kind.throttle, person, f"type:{event.kind}", channel)
@@ -292,9 +294,9 @@ class _History:
             return None
         if kind.throttle.on_exceed == "skip":
             return skip("throttled")
-        return Verdict("held", "throttled", None, until)
+        return Decision("held", "throttled", None, until)
 
-    def _cap(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Verdict | None:
+    def _cap(self, event: Occurrence, kind: Kind, person: Person, channel: Channel) -> Decision | None:
         cap, scope = self.world.cap, "cap:"
         if event.category in self.world.caps:
             cap, scope = self.world.caps[event.category], f"cap:{event.category}"
@@ -302,7 +304,7 @@ class _History:
         if cap is None or is_free or channel not in cap.channels:
             return None
         until = self._take(cap, person, scope, channel)
-        return None if until is None else Verdict("held", "digest", "frequency_cap", until)
+        return None if until is None else Decision("held", "digest", "frequency_cap", until)
 
     def _take(self, limit: Limit, person: Person, scope: str, channel: Channel) -> datetime | None:
         """Take a slot; or return when one is free, if everyone who waits already gets one before."""

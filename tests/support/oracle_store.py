@@ -1,14 +1,13 @@
 """Worlds of the oracle as rows, many at once: each is a tenant, and all of them are planned together."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from carillon_dispatcher.planning.store import PlanStore
 from carillon_shared.db.pool import Connection, Pool
 from carillon_shared.domain.channels import Channel
-from support.oracle import Gathering, Limit, Person, Place, Verdict, World
+from support.oracle import Decision, Gathering, Limit, Person, Place, World
 
 Row = dict[str, Any]
 
@@ -89,7 +88,9 @@ _DECIDED = """
     JOIN carillon.subscribers s ON s.tenant_id = d.tenant_id AND s.number = d.subscriber
     WHERE d.event_id = ANY ($1)
 """
-_PLANNED_AT = "SELECT planned_at FROM carillon.events WHERE id = $1"
+_PLANNED_AT = "SELECT coalesce(max(created_at), now()) FROM carillon.deliveries WHERE event_id = ANY ($1)"
+
+Planner = Callable[[Sequence[UUID]], Awaitable[None]]
 
 
 async def store(owner: Pool, worlds: Sequence[World], *, prefix: str) -> list[int]:
@@ -107,22 +108,22 @@ async def store(owner: Pool, worlds: Sequence[World], *, prefix: str) -> list[in
 
 
 async def plan(
-    owner: Pool, store_: PlanStore, worlds: Sequence[World], tenants: Sequence[int]
-) -> tuple[list[dict[Place, Verdict]], list[datetime]]:
+    owner: Pool, planned: Planner, worlds: Sequence[World], tenants: Sequence[int]
+) -> tuple[list[dict[Place, Decision]], list[datetime]]:
     """Plan the worlds' events round by round; returns what became of them, and when that was."""
-    found: list[dict[Place, Verdict]] = [{} for _ in worlds]
+    found: list[dict[Place, Decision]] = [{} for _ in worlds]
     moments: list[datetime] = []
     for number in range(max(len(world.rounds) for world in worlds)):
         async with owner.acquire() as connection:
             events = await _add_events(connection, worlds, tenants, number)
-        assert set((await store_.plan_events(events)).values()) == {"planned"}
+        await planned(events)
         async with owner.acquire() as connection:
-            moments.append(await connection.fetchval(_PLANNED_AT, events[0]))
+            moments.append(await connection.fetchval(_PLANNED_AT, events))
             for row in await connection.fetch(_DECIDED, events):
                 world, event = row["external_id"].split(".")
                 place = (number, int(event), row["id"], Channel(row["channel"]))
                 verdict = (row["status"], row["hold_reason"], row["reason"], row["next_attempt_at"])
-                found[int(world)][place] = Verdict(*verdict)
+                found[int(world)][place] = Decision(*verdict)
     return found, moments
 
 

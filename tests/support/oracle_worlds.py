@@ -215,17 +215,23 @@ def crossed(drawn: Sequence[World], many: int, random: Random) -> Iterator[World
     people = {name: [one for world in drawn for one in world.people if one.id == name] for name in _NAMES}
     kinds = {name: [one for world in drawn for one in world.kinds if one.name == name] for name, _ in _KINDS}
     events = [event for world in drawn for some in world.rounds for event in some]
+    caps: list[Limit | None] = [world.cap for world in drawn if world.cap] or [None]
     for _ in range(many):
         one, two = random.choices(drawn, k=2)
         world = replace(
             one,
+            cap=one.cap or random.choice(caps),
             people=tuple(random.choice(people[name]) for name in _NAMES),
             rounds=tuple(tuple(random.choices(events, k=random.randint(1, 3))) for _ in range(2)),
-            kinds=tuple(random.choice(some) for some in kinds.values() if some and random.random() < 0.9),
+            kinds=tuple(_limited(some, random) for some in kinds.values() if some and random.random() < 0.9),
             defaults=two.defaults,
             parents=two.parents,
         )
         yield replace(world, slots=tuple(_used(world, random)))
+
+
+def _limited(kinds: Sequence[Kind], random: Random) -> Kind:
+    return max(random.choices(kinds, k=2), key=lambda kind: kind.throttle is not None)
 
 
 def _used(world: World, random: Random) -> Iterator[Slots]:

@@ -69,6 +69,20 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
                                (int4range(0, greatest(e.last - 10080, 0)))) AS part(minutes)
 $$;
 
+-- The minute of the week that the wall clock of a zone shows; a zone that this server does not know is UTC.
+CREATE FUNCTION carillon.week_minute(zone text, moment timestamptz) RETURNS integer
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    wall timestamp := moment AT TIME ZONE zone;
+BEGIN
+    RETURN floor(extract(epoch FROM wall - date_trunc('week', wall)) / 60);
+EXCEPTION WHEN invalid_parameter_value THEN
+    IF zone = 'UTC' THEN
+        RAISE;
+    END IF;
+    RETURN carillon.week_minute('UTC', moment);
+END $$;
+
 -- The first moment after this one at which the wall clock of the zone shows a minute that is not quiet; null: it is not
 -- quiet now. A minute that the clock skips ends with the skip; one that it shows twice, ends the first time it is shown.
 CREATE FUNCTION carillon.quiet_until(quiet int4multirange, zone text, moment timestamptz) RETURNS timestamptz

@@ -8,26 +8,36 @@ CREATE FUNCTION carillon.decide(
     zone text, lo bigint, hi bigint)
 RETURNS TABLE (subscriber bigint, channel carillon.channel, reason carillon.reason, quiet_until timestamptz)
 LANGUAGE sql STABLE AS $$
+    WITH people AS MATERIALIZED (
+        SELECT s.number, s.registered, s.email, s.phone, p.document, x.suppressed,
+               CASE WHEN quiet_rule <> 'pass' THEN p.quiet END AS quiet, coalesce(p.quiet_zone, s.time_zone, zone) AS zone
+        FROM carillon.audience_numbers(tenant, audience, lo, hi) AS a
+        JOIN carillon.subscribers s
+          ON s.tenant_id = tenant AND s.number = a.number AND s.number > lo AND s.number <= hi
+        LEFT JOIN carillon.preferences p
+          ON p.tenant_id = tenant AND p.subscriber = a.number AND p.subscriber > lo AND p.subscriber <= hi
+        CROSS JOIN LATERAL carillon.suppressions_of(tenant, s.number, s.email, s.phone) AS x
+    ), clocks AS MATERIALIZED (
+        -- What the clock on the wall says, once for each zone: that alone tells who is left in peace now.
+        SELECT jsonb_object_agg(z.zone, carillon.week_minute(z.zone, now())) AS minutes
+        FROM (SELECT DISTINCT n.zone FROM people n WHERE n.quiet IS NOT NULL) AS z
+    )
     SELECT s.number, c.channel,
            coalesce(
                carillon.skip_reason(
                    s.number = actor, s.number = ANY (excluded), s.registered, c.channel = ANY (disabled),
                    carillon.has_address(c.channel, s.email, s.phone),
-                   coalesce(c.channel = ANY (x.suppressed), false), mandatory, carillon.mutes(p.document, about),
-                   carillon.wants(p.document, defaults, event_type, category, c.channel)),
+                   coalesce(c.channel = ANY (s.suppressed), false), mandatory, carillon.mutes(s.document, about),
+                   carillon.wants(s.document, defaults, event_type, category, c.channel)),
                CASE WHEN q.until IS NOT NULL AND quiet_rule = 'skip' AND c.channel <> 'inapp'
                     THEN 'quiet_hours'::carillon.reason END),
            CASE WHEN c.channel <> 'inapp' THEN q.until END
-    FROM carillon.audience_numbers(tenant, audience, lo, hi) AS a
-    JOIN carillon.subscribers s
-      ON s.tenant_id = tenant AND s.number = a.number AND s.number > lo AND s.number <= hi
-    LEFT JOIN carillon.preferences p
-      ON p.tenant_id = tenant AND p.subscriber = a.number AND p.subscriber > lo AND p.subscriber <= hi
-    CROSS JOIN LATERAL carillon.suppressions_of(tenant, s.number, s.email, s.phone) AS x
-    -- Once for each person, and only for those who have quiet hours.
+    FROM people s
+    CROSS JOIN clocks k
+    -- Until when, once for each person.
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN p.quiet IS NOT NULL AND quiet_rule <> 'pass'
-                    THEN carillon.quiet_until(p.quiet, coalesce(p.quiet_zone, s.time_zone, zone), now()) END AS until
+        SELECT CASE WHEN s.quiet @> (k.minutes->>s.zone)::integer
+                    THEN carillon.quiet_until(s.quiet, s.zone, now()) END AS until
         OFFSET 0) AS q
     CROSS JOIN unnest(channels) AS c(channel)
 $$;
@@ -73,6 +83,22 @@ LANGUAGE sql STABLE AS $$
     WHERE e.id = ANY (event_ids) AND e.id BETWEEN lowest AND highest
 $$;
 
+-- The slots taken since a moment, in order.
+CREATE FUNCTION carillon.slots_within(taken timestamptz[], since timestamptz) RETURNS timestamptz[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ARRAY(SELECT t FROM unnest(taken) AS t WHERE t > since ORDER BY t)
+$$;
+
+-- One slot more, or the same when all are taken.
+CREATE FUNCTION carillon.take_slot(taken timestamptz[], slot_limit integer, since timestamptz, moment timestamptz)
+RETURNS timestamptz[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    slots timestamptz[] := carillon.slots_within(taken, since);
+BEGIN
+    RETURN CASE WHEN cardinality(slots) < slot_limit THEN slots || moment ELSE slots END;
+END $$;
+
 -- The moment at which the `rank`-th of those who want a slot now may have one; null: at once. `taken` holds the
 -- moments within the window in ascending order. Everyone before has been given the slot that frees next.
 CREATE FUNCTION carillon.slot_wait(
@@ -92,34 +118,18 @@ BEGIN
     RETURN coalesce(taken[index], moment) + make_interval(secs => per_seconds) * (1 + place / slot_limit);
 END $$;
 
--- Have a row for each of these limits and lock them all, in the order of their key so that nobody waits in a circle.
+-- Have a row for each of these limits and lock them all, in one order so that nobody waits in a circle: those of types
+-- before those of caps, as a single event asks them. An update that changes nothing locks, and sees what is newest.
 CREATE FUNCTION carillon.lock_slots(
     tenants integer[], subscribers bigint[], scopes text[], channels carillon.channel[]) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    wanted integer := (
-        SELECT count(*) FROM (SELECT DISTINCT * FROM unnest(tenants, subscribers, scopes, channels)) AS w);
-    found integer;
-BEGIN
-    LOOP                                                  -- again when housekeeping has removed one in between
-        INSERT INTO carillon.limit_slots (tenant_id, subscriber, scope, channel, taken)
-        SELECT DISTINCT w.tenant_id, w.subscriber, w.scope, w.channel, '{}'::timestamptz[]
-        FROM unnest(tenants, subscribers, scopes, channels) AS w(tenant_id, subscriber, scope, channel)
-        ORDER BY 1, 2, 3, 4
-        ON CONFLICT DO NOTHING;
-        PERFORM FROM (
-            SELECT DISTINCT u.tenant_id, u.subscriber, u.scope, u.channel
-            FROM unnest(tenants, subscribers, scopes, channels) AS u(tenant_id, subscriber, scope, channel)
-            ORDER BY 1, 2, 3, 4) AS w
-        CROSS JOIN LATERAL (
-            SELECT FROM carillon.limit_slots v
-            WHERE v.tenant_id = w.tenant_id AND v.subscriber = w.subscriber AND v.scope = w.scope
-              AND v.channel = w.channel
-            OFFSET 0 FOR UPDATE) AS locked;
-        GET DIAGNOSTICS found = ROW_COUNT;
-        EXIT WHEN found = wanted;
-    END LOOP;
-END $$;
+LANGUAGE sql AS $$
+    INSERT INTO carillon.limit_slots AS l (tenant_id, subscriber, scope, channel, taken)
+    SELECT w.tenant_id, w.subscriber, w.scope, w.channel, '{}'::timestamptz[]
+    FROM (SELECT DISTINCT u.scope LIKE 'cap:%' AS is_cap, u.tenant_id, u.subscriber, u.scope, u.channel
+          FROM unnest(tenants, subscribers, scopes, channels) AS u(tenant_id, subscriber, scope, channel)) AS w
+    ORDER BY w.is_cap, w.tenant_id, w.subscriber, w.scope, w.channel
+    ON CONFLICT (tenant_id, subscriber, scope, channel) DO UPDATE SET taken = l.taken
+$$;
 
 -- Rows for events that nothing limits or gathers; only quiet hours can hold them. `again`: some of the rows exist already.
 -- Without ON CONFLICT, which would look into the index twice for each row: the caller's lock keeps others from adding the
@@ -315,6 +325,111 @@ BEGIN
     PERFORM carillon.join_digests(ARRAY(SELECT j FROM unnest(joining) AS j WHERE j.kind = 'frequency_cap'));
 END $$;
 
+-- The same for one event and a range of its audience. Nobody is counted twice here, so a limit is asked and counted in one
+-- upsert, which sees what is newest; `taken` ends with this moment if there was a slot. In the order of keys, types first.
+CREATE FUNCTION carillon.insert_limited_range(
+    event_ids uuid[], lowest uuid, highest uuid, lo bigint, hi bigint, again boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    moment timestamptz := clock_timestamp();
+    t record;
+    limit_scope text;
+    slot_limit integer;
+    slot_window interval;
+    cap_limit integer;
+    cap_window interval;
+    capped carillon.channel[];
+    joining carillon.joining[];
+    capping carillon.joining[];
+BEGIN
+    SELECT * INTO t FROM carillon.plan_targets(event_ids, lowest, highest);
+    limit_scope := 'type:' || t.type;
+    slot_limit := (t.throttle->>'limit')::integer;
+    slot_window := make_interval(secs => (t.throttle->>'per_seconds')::integer);
+    cap_limit := (t.cap->>'limit')::integer;
+    cap_window := make_interval(secs => (t.cap->>'per_seconds')::integer);
+    capped := ARRAY(SELECT c::carillon.channel FROM carillon.texts_of(t.cap->'channels') AS c);
+
+    WITH decided AS MATERIALIZED (
+        SELECT d.subscriber, d.channel, d.reason, d.quiet_until, k.is_open, k.is_open AND d.channel = ANY (t.gathered) AS joins
+        FROM carillon.decide(
+            t.tenant_id, t.type, t.category, t.channels, t.audience, t.actor, t.excluded, t.mandatory, t.about, t.defaults,
+            t.disabled, t.quiet_rule, t.zone, lo, hi) AS d
+        CROSS JOIN LATERAL (SELECT d.reason IS NULL AND d.quiet_until IS NULL AS is_open) AS k
+        WHERE NOT (again AND EXISTS (
+            SELECT FROM carillon.deliveries o
+            WHERE o.id = carillon.delivery_id(t.prefix, d.subscriber, d.channel) AND o.event_id = t.event_id))
+    ), throttled AS (
+        INSERT INTO carillon.limit_slots AS l (tenant_id, subscriber, scope, channel, taken)
+        SELECT t.tenant_id, d.subscriber, limit_scope, d.channel, ARRAY[moment] FROM decided d
+        WHERE d.is_open AND NOT d.joins AND d.channel = ANY (t.throttled)
+        ORDER BY d.subscriber, d.channel
+        ON CONFLICT (tenant_id, subscriber, scope, channel) DO UPDATE
+        SET taken = CASE WHEN cardinality(l.taken) < slot_limit AND l.taken[1] > moment - slot_window THEN l.taken || moment
+                         ELSE carillon.take_slot(l.taken, slot_limit, moment - slot_window, moment) END
+        RETURNING l.subscriber, l.channel, l.taken
+    ), placed AS MATERIALIZED (
+        SELECT d.*, s.taken[cardinality(s.taken)] <> moment AS must_wait, s.taken
+        FROM decided d LEFT JOIN throttled s ON s.subscriber = d.subscriber AND s.channel = d.channel
+    ), counted AS (
+        INSERT INTO carillon.limit_slots AS l (tenant_id, subscriber, scope, channel, taken)
+        SELECT t.tenant_id, p.subscriber, t.cap_scope, p.channel, ARRAY[moment] FROM placed p
+        WHERE p.is_open AND NOT p.joins AND p.must_wait IS NOT TRUE AND p.channel = ANY (capped)
+        ORDER BY p.subscriber, p.channel
+        ON CONFLICT (tenant_id, subscriber, scope, channel) DO UPDATE
+        SET taken = CASE WHEN cardinality(l.taken) < cap_limit AND l.taken[1] > moment - cap_window THEN l.taken || moment
+                         ELSE carillon.take_slot(l.taken, cap_limit, moment - cap_window, moment) END
+        RETURNING l.subscriber, l.channel, l.taken
+    ), judged AS (
+        SELECT p.*, c.taken AS cap_taken, c.taken[cardinality(c.taken)] <> moment AS is_over,
+               p.must_wait AND t.throttle->>'on_exceed' = 'skip' AS must_skip
+        FROM placed p LEFT JOIN counted c ON c.subscriber = p.subscriber AND c.channel = p.channel
+    ), final AS MATERIALIZED (
+        SELECT j.subscriber, j.channel, carillon.delivery_id(t.prefix, j.subscriber, j.channel) AS id,
+               CASE WHEN j.is_over THEN 'frequency_cap' WHEN j.must_skip THEN 'throttled' ELSE j.reason END AS reason,
+               CASE WHEN j.reason IS NOT NULL OR j.must_skip THEN NULL WHEN NOT j.is_open THEN 'quiet_hours'
+                    WHEN j.joins OR j.is_over THEN 'digest' WHEN j.must_wait THEN 'throttled'
+                    END::carillon.hold_reason AS hold_reason,
+               CASE WHEN j.reason IS NOT NULL OR j.must_skip THEN NULL WHEN NOT j.is_open THEN j.quiet_until
+                    WHEN j.joins THEN moment + make_interval(secs => t.window_seconds)
+                    WHEN j.must_wait THEN least(t.expires_at, carillon.slot_wait(
+                        carillon.slots_within(j.taken, moment - slot_window), 1, slot_limit,
+                        (t.throttle->>'per_seconds')::integer, moment))
+                    WHEN j.is_over THEN carillon.slot_wait(
+                        carillon.slots_within(j.cap_taken, moment - cap_window), 1, cap_limit,
+                        (t.cap->>'per_seconds')::integer, moment) END AS until
+        FROM judged j
+    ), inserted AS (
+        INSERT INTO carillon.deliveries (
+            id, event_id, subscriber, tenant_id, channel, lane, status, hold_reason, reason, next_attempt_at)
+        SELECT f.id, t.event_id, f.subscriber, t.tenant_id, f.channel, t.lane,
+               CASE WHEN f.hold_reason IS NOT NULL THEN 'held' WHEN f.reason IS NOT NULL THEN 'skipped'
+                    ELSE 'queued' END::carillon.delivery_status, f.hold_reason, f.reason, f.until
+        FROM final f ORDER BY f.subscriber, f.channel
+    ), held AS (
+        INSERT INTO carillon.due (delivery_id, due_at, kind)
+        SELECT f.id, f.until, 'hold' FROM final f WHERE f.hold_reason = 'throttled'
+    )
+    SELECT array_agg(j.one) FILTER (WHERE NOT j.is_over), array_agg(j.one) FILTER (WHERE j.is_over) INTO joining, capping
+    FROM final f
+    CROSS JOIN LATERAL (
+        SELECT f.hold_reason = 'quiet_hours' AS is_quiet, f.reason IS NOT NULL AS is_over) AS k
+    CROSS JOIN LATERAL (SELECT k.is_over, ROW(
+        f.id, t.event_id, t.tenant_id, f.subscriber, f.channel,
+        CASE WHEN k.is_quiet THEN 'quiet_hours' WHEN k.is_over THEN 'frequency_cap' ELSE 'type' END,
+        CASE WHEN k.is_quiet THEN 'quiet' WHEN k.is_over THEN t.cap_scope ELSE t.digest_key END,
+        CASE WHEN NOT k.is_quiet AND NOT k.is_over THEN t.type END, t.category, t.lane, f.until,
+        CASE WHEN NOT k.is_quiet AND NOT k.is_over
+             THEN moment + make_interval(secs => t.max_seconds) END)::carillon.joining AS one) AS j
+    WHERE f.hold_reason IN ('quiet_hours', 'digest');
+    IF joining IS NOT NULL THEN
+        PERFORM carillon.join_digests(joining);
+    END IF;
+    IF capping IS NOT NULL THEN
+        PERFORM carillon.join_digests(capping);
+    END IF;
+END $$;
+
 -- Write the delivery rows of these events for the subscribers with lo < number <= hi. Doing it twice adds nothing.
 -- Ids are unique by construction; if two events ever shared one, the second fails and does not vanish in silence.
 CREATE FUNCTION carillon.insert_deliveries(event_ids uuid[], lo bigint, hi bigint) RETURNS void
@@ -324,10 +439,13 @@ DECLARE
     highest uuid := (SELECT i FROM unnest(event_ids) AS i ORDER BY i DESC LIMIT 1);
     limited boolean;
     conditional boolean;
+    single boolean;
 BEGIN
     SELECT bool_or(t.throttle IS NOT NULL OR t.cap IS NOT NULL OR t.gathered <> '{}'),
-           bool_or(t.conditions IS NOT NULL OR t.stops)
-    INTO limited, conditional
+           bool_or(t.conditions IS NOT NULL OR t.stops),
+           -- A range of one event. Those of small audiences are many, and planned once a session.
+           count(*) = 1 AND hi < 4294967295 AND NOT bool_or(t.first_at_once)
+    INTO limited, conditional, single
     FROM carillon.plan_targets(event_ids, lowest, highest) AS t;
     FOR again IN 0..1 LOOP
         BEGIN
@@ -336,7 +454,9 @@ BEGIN
                 PERFORM carillon.insert_conditional(event_ids, lowest, highest, lo, hi);
             END IF;
             -- All of them in one way: the order of locks is that of one statement, not of two.
-            IF limited THEN
+            IF limited AND single THEN
+                PERFORM carillon.insert_limited_range(event_ids, lowest, highest, lo, hi, conditional OR again = 1);
+            ELSIF limited THEN
                 PERFORM carillon.insert_limited(event_ids, lowest, highest, lo, hi, conditional OR again = 1);
             ELSE
                 PERFORM carillon.insert_plain(event_ids, lowest, highest, lo, hi, conditional OR again = 1);

@@ -104,8 +104,8 @@ BEGIN
         WHERE p.pronamespace = 'carillon'::regnamespace
           AND p.proname IN ('texts_of', 'topics_about', 'audience_numbers', 'audience_bound',
                             'audience_is_listed', 'ensure_subscribers',
-                            'update_inline_subscribers', 'decide', 'plan_targets', 'slot_wait', 'lock_slots',
-                            'insert_plain', 'insert_limited', 'insert_deliveries', 'plan_verdict', 'plan_events',
+                            'update_inline_subscribers', 'decide', 'plan_targets', 'week_minute', 'slot_wait', 'slots_within', 'take_slot', 'lock_slots',
+                            'insert_plain', 'insert_limited', 'insert_limited_range', 'insert_deliveries', 'plan_verdict', 'plan_events',
                             'cut_ranges', 'plan_range', 'planned_rows', 'event_bound', 'next_owed', 'claim_owed',
                             'claim_stalled_ranges', 'expire_leases', 'claim_due', 'apply_due', 'hold_targets', 'release_holds',
                             'lost_deliveries', 'silent_deliveries', 'touch_queued', 'first_open')

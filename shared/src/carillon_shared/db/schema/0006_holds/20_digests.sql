@@ -68,11 +68,17 @@ CREATE FUNCTION carillon.open_digests(wanted carillon.joining[])
 RETURNS TABLE (
     digest_id uuid, tenant_id integer, subscriber bigint, channel carillon.channel, key text, opened boolean)
 LANGUAGE sql AS $$
+    WITH start AS MATERIALIZED (                          -- of the ids: the moment, and what makes them random
+        SELECT left(replace(carillon.new_event_id(clock_timestamp())::text, '-', ''), 16) || '8' AS digits,
+               gen_random_uuid()::text AS seed
+    )
     INSERT INTO carillon.digests AS g (
         id, tenant_id, subscriber, channel, kind, key, event_type, category, lane, closes_at, last_at)
-    SELECT carillon.new_event_id(clock_timestamp()), w.tenant_id, w.subscriber, w.channel, min(w.kind), w.key,
+    SELECT (min(s.digits) || left(md5(min(s.seed) || w.tenant_id || '.' || w.subscriber || carillon.channel_name(w.channel)
+                                      || w.key), 15))::uuid,
+           w.tenant_id, w.subscriber, w.channel, min(w.kind), w.key,
            min(w.event_type), min(w.category), min(w.lane), min(w.closes_at), min(w.last_at)
-    FROM unnest(wanted) AS w
+    FROM unnest(wanted) AS w CROSS JOIN start s
     GROUP BY w.tenant_id, w.subscriber, w.channel, w.key
     ORDER BY w.tenant_id, w.subscriber, w.channel, w.key
     ON CONFLICT (tenant_id, subscriber, channel, key) WHERE closed_at IS NULL DO UPDATE
@@ -85,7 +91,7 @@ $$;
 
 -- These deliveries, held already, join the digests of their keys.
 CREATE FUNCTION carillon.join_digests(wanted carillon.joining[]) RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE sql SET enable_hashjoin = on AS $$            -- thousands may meet thousands here, whatever the caller says
     WITH digests AS MATERIALIZED (SELECT * FROM carillon.open_digests(wanted))
     INSERT INTO carillon.digest_members (digest_id, event_id, delivery_id)
     SELECT g.digest_id, w.event_id, w.delivery_id
