@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 from playwright.async_api import Page, Route, expect
-from support.browsing import PATIENCE_MS, Desk
+from support.browsing import PATIENCE_MS, PERSON, Desk
+from support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
 expect.set_options(timeout=PATIENCE_MS)
@@ -130,3 +131,37 @@ async def test_a_replica_that_stops_sends_its_pages_away_in_peace(desk: Desk) ->
     await desk.is_live(page)
     await desk.send("After")
     await _titles(page, "After")
+
+
+async def test_a_question_stays_while_its_item_changes(desk: Desk) -> None:
+    page = await desk.page(attributes=_INLINE)
+    await desk.send("Asked about")
+    await page.get_by_role("button", name="Delete").click()
+    await expect(page.get_by_text("Delete for good?")).to_be_visible()
+    headers = {"Authorization": f"Bearer {await desk.tenant.token(PERSON)}"}
+    await desk.tenant.call("POST", "/v1/inbox:read-all", headers=headers)
+    await expect(page.get_by_role("button", name="Mark all read")).to_be_disabled()
+    await expect(page.get_by_role("button", name="Delete", exact=True)).to_be_focused()
+    await page.get_by_role("button", name="Cancel").click()
+    await expect(page.get_by_role("button", name="Mark unread")).to_be_visible()
+
+
+async def test_what_is_read_elsewhere_makes_room_for_older_ones(desk: Desk) -> None:
+    body = {"type": "message", "audience": {"users": [PERSON]}, "channels": ["inapp"]}
+    events = [body | {"data": {"title": f"Item {n}", "body": ""}} for n in range(45)]
+    await desk.tenant.call("POST", "/v1/events", expect=202, json=events)
+
+    async def all_there() -> bool:
+        return bool((await desk.inbox(limit="1"))["unread"] == 45)
+
+    await eventually(all_there, seconds=40, what="45 items")
+    page = await desk.page()
+    await page.locator(".bell").click()
+    await page.get_by_role("button", name="Unread", exact=True).click()
+    await expect(page.get_by_role("listitem").nth(19)).to_be_attached()
+    headers = {"Authorization": f"Bearer {await desk.tenant.token(PERSON)}"}
+    ids = [item["id"] for item in (await desk.inbox(limit="100"))["data"]]
+    change = {"ids": ids[:40], "set": {"read": True}}
+    await desk.tenant.call("POST", "/v1/inbox:bulk", json=change, headers=headers)
+    await expect(page.get_by_role("listitem")).to_have_count(5)
+    await expect(page.get_by_text("You have read everything")).to_be_hidden()

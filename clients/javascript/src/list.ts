@@ -163,6 +163,8 @@ export class ListView implements RowUser {
       set(this.#list, { "aria-busy": null });
     }
     this.#draw();
+    this.#watch.unobserve(this.#more); // which may still be in sight, and is told of only when that changes
+    this.#watch.observe(this.#more);
     if (!this.#again) return;
     this.#again = false;
     await this.reload();
@@ -207,7 +209,8 @@ export class ListView implements RowUser {
     this.#more.hidden = !this.#feed.next;
     this.#list.hidden = items.length === 0;
     this.#rove();
-    if (items.length || !this.#feed.loaded) this.#empty.hidden = items.length > 0;
+    if (items.length || this.#feed.next) this.#empty.hidden = true;
+    else if (!this.#feed.loaded) return;
     else this.#showEmpty(this.language.say(EMPTY[this.#feed.filter]), icon("bell"));
   }
 

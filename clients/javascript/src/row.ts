@@ -28,6 +28,7 @@ export class Row {
     const within = this.element.getRootNode() as ShadowRoot;
     const focused = this.element.contains(within.activeElement) ? within.activeElement?.getAttribute("data-do") : null;
     this.item = item;
+    if (this.element.querySelector(".ask")) return; // a question stays until it is answered
     this.#draw();
     if (focused) (this.element.querySelector<HTMLElement>(`[data-do="${focused}"]`) ?? this.element).focus();
   }
