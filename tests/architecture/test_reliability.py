@@ -26,3 +26,8 @@ def test_a_row_names_tests_that_exist(row: str) -> None:
     assert named
     for file, name in named:
         assert name in functions_of(file), f"{file}::{name}"
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    missing = [f"{file}::{name}" for file, name in TEST.findall(TEXT) if name not in functions_of(file)]
+    assert not missing
