@@ -102,9 +102,10 @@ BEGIN
     IF NOT quiet @> minute THEN
         RETURN NULL;
     END IF;
-    ending := (SELECT upper(r) FROM unnest(quiet) AS r WHERE r @> minute);
+    -- The first minute from this one on that is not quiet, over the end of the week if need be.
+    ending := lower(int4multirange(int4range(minute, NULL)) - quiet);
     IF ending = 10080 AND lower(quiet) = 0 THEN
-        ending := ending + (SELECT upper(r) FROM unnest(quiet) AS r ORDER BY r LIMIT 1);
+        ending := ending + lower(int4multirange(int4range(0, NULL)) - quiet);
     END IF;
     wall_end := week + make_interval(mins => ending);
     answer := wall_end AT TIME ZONE zone;
