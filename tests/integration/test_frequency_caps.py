@@ -215,6 +215,19 @@ async def test_the_digest_of_a_type_waits_for_a_slot_and_takes_it(
     assert await _taken(planning) == {"cap:": 1}
 
 
+async def test_a_window_in_which_nothing_more_came_stands_before_nobody(
+    planning: Planning, holds: DueHolds
+) -> None:
+    await _set_caps(planning, default=_CAP | {"limit": 1})
+    digest = {"key": [], "window": "fixed", "seconds": 60, "first_at_once": True, "channels": ["email"]}
+    await planning.add_type(digest=digest)
+    events = [await _send(planning), await _send(planning, kind="other")]
+    assert await _states(planning, *events) == ["queued", "held"]
+    await _let_an_hour_pass(planning)
+    assert await holds.release() == 1
+    assert await _states(planning, *events) == ["queued", "queued"]
+
+
 async def test_who_has_quiet_hours_uses_up_nothing_until_the_morning(
     planning: Planning, holds: DueHolds
 ) -> None:

@@ -199,7 +199,9 @@ BEGIN
         SELECT g.*, k.takes, row_number() OVER (
             PARTITION BY g.tenant_id, g.subscriber, g.cap_scope, g.channel, k.takes ORDER BY g.closes_at, g.id) AS rank
         FROM carillon.digest_targets(ids) AS g
-        CROSS JOIN LATERAL (SELECT g.cap_limit IS NOT NULL AND g.quiet_until IS NULL AS takes) AS k
+        CROSS JOIN LATERAL (
+            SELECT g.cap_limit IS NOT NULL AND g.quiet_until IS NULL
+                   AND EXISTS (SELECT FROM carillon.waiting_members(ARRAY[g.id])) AS takes) AS k
     ), judged AS MATERIALIZED (
         SELECT r.id, r.quiet_until IS NOT NULL AND r.kind <> 'quiet_hours' AS moves,
                CASE WHEN r.quiet_until IS NOT NULL THEN CASE r.kind WHEN 'quiet_hours' THEN r.quiet_until END
