@@ -58,6 +58,7 @@ def _drawn(many: int, *, limits: bool) -> list[World]:
     "many",
     [pytest.param(1_500, id="many"), pytest.param(20_000, id="very-many", marks=pytest.mark.extended)],
 )
+@pytest.mark.timeout(900)
 async def test_the_database_decides_as_the_oracle_does(
     owner: Pool, dispatcher: Pool, many: int, *, limits: bool
 ) -> None:
@@ -74,6 +75,7 @@ async def test_the_database_decides_as_the_oracle_does(
     "many",
     [pytest.param(150, id="many"), pytest.param(2_000, id="very-many", marks=pytest.mark.extended)],
 )
+@pytest.mark.timeout(900)
 async def test_ranges_of_one_event_are_decided_as_the_oracle_does(
     owner: Pool, dispatcher: Pool, many: int, *, limits: bool
 ) -> None:
