@@ -26,9 +26,9 @@ class Balancer(httpx2.AsyncBaseTransport):
         """Send to the next replica, and to the others when it does not answer."""
         body = await request.aread()
         error: Exception | None = None
-        for _ in range(_TRIES_EACH * len(self._replicas)):
-            self._turn = (self._turn + 1) % len(self._replicas)
-            target = self._replicas[self._turn]
+        self._turn += 1
+        for turn in range(self._turn, self._turn + _TRIES_EACH * len(self._replicas)):
+            target = self._replicas[turn % len(self._replicas)]
             url = request.url.copy_with(host=target.host, port=target.port)
             attempt = httpx2.Request(
                 request.method,
