@@ -75,7 +75,7 @@ def test_a_dry_run_shows_every_rule_up_to_the_one_that_decided(
     assert shown[0] == "ticket.changed  not sent, a dry run  for 2 people"
     assert "  email  skip  Not sent: preference." in shown
     assert [line.split()[:2] for line in shown if " NO " in line] == [["NO", "preference"]]
-    assert shown[-1].strip() == "-     not asked any more: condition, quiet hours, limit, digest"
+    assert shown[-1].strip() == "-     not asked any more: condition, quiet hours, digest, limit"
 
 
 def test_of_many_people_only_the_results_are_shown(
