@@ -74,10 +74,12 @@ async def test_nothing_is_tried_before_the_pause_that_a_provider_asks_for(shared
         "times": 3,
         "scope": "rule",
     }
+    begun = datetime.now(UTC)
     async with traffic(shared_ground) as flow:
         await flow.accepted(10)
         async with rules(shared_ground, refusals):
             await flow.accepted(60)
+            await calls_met(shared_ground, "rate_limited", least=3, since=begun)
     await _check(shared_ground, flow.ledger)
     made = await attempts_of(shared_ground, flow.tenant.id, "whatsapp")
     refused = [row for row in made if row["code"] == "whatsapp_130429"]
