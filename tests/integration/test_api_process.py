@@ -21,6 +21,8 @@ from support.waiting import eventually
 
 _MESSAGE = {"type": "message", "data": {"title": "Hi", "body": "There"}, "audience": {"everyone": True}}
 
+IDLE_SECONDS = 6.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Running:
@@ -147,3 +149,22 @@ async def test_wrong_settings_stop_the_start() -> None:
     for name in ("DATABASE_URL", "BROKER_URL", "API_TOKEN_SECRET", "API_KEY_PEPPER"):
         assert f"CARILLON_{name}" in text
     assert "Traceback" not in text
+
+
+async def test_a_connection_may_be_idle_for_longer_than_clients_keep_theirs(
+    migrated: MigratedDatabase,
+) -> None:
+    """Else a request could be written to a connection that is being closed, and have no answer."""
+    async with _api(migrated) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        for pause in (0, IDLE_SECONDS):
+            await asyncio.sleep(pause)  # the fact itself: nothing is sent for so long
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: api\r\n\r\n")
+            async with asyncio.timeout(10):
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert b" 200 " in head
+                length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+                await reader.readexactly(length)
+        writer.close()
+        await writer.wait_closed()

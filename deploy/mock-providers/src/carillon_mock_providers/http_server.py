@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from carillon_mock_providers.connections import answer_and_close, reset_connection
 
+_KEEP_ALIVE_SECONDS = 75  # longer than any client's own limit, as providers do it
 _GRACE_SECONDS = 1
 
 
@@ -88,6 +89,7 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )

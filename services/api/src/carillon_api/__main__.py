@@ -46,6 +46,7 @@ async def serve(settings: ApiSettings, shutdown: Shutdown) -> None:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=settings.api_keep_alive_seconds,
             timeout_graceful_shutdown=settings.api_shutdown_seconds,
         )
     )

@@ -43,6 +43,12 @@ class ApiSettings(ServiceSettings):
     api_body_seconds: float = Field(
         default=30.0, ge=1.0, le=600.0, description="How long a request's body may take to arrive; then: 408."
     )
+    api_keep_alive_seconds: int = Field(
+        default=75,
+        ge=1,
+        le=3_600,
+        description="How long an idle connection stays open; longer than proxies and clients keep theirs.",
+    )
     api_max_waiting_events: int = Field(
         default=20_000, ge=1_000, description="Events that may wait for their commit; beyond: 503."
     )
