@@ -130,8 +130,12 @@ class Intakes:
         ):
             queue = await channel.get_queue(dispatch_queue(Lane.NORMAL))
 
-            async def keep_empty() -> None:
-                while True:
+            done = asyncio.Event()
+
+            async def keep_empty() -> (
+                None
+            ):  # never cancelled: that would cost the channel in the middle of a purge
+                while not done.is_set():
                     await queue.purge()
                     await asyncio.sleep(_PURGE_SECONDS)
 
@@ -139,8 +143,8 @@ class Intakes:
             try:
                 yield
             finally:
-                purging.cancel()
-                await asyncio.wait([purging])
+                done.set()
+                await purging
                 await queue.purge()
 
     def _environment(self, port: int) -> dict[str, str]:
