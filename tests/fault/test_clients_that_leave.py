@@ -5,14 +5,13 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import cycle
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 from support.audience import register_many
 from support.faults.database_faults import superuser
 from support.faults.database_ground import DatabaseGround
-from support.faults.database_sessions import LIMITS, assert_no_leaks
+from support.faults.database_sessions import assert_no_leaks, deserted_sockets
 from support.faults.invariants import check
 from support.faults.leavers import Request, send_and_leave
 from support.faults.ledger import Accepted, Ledger
@@ -61,10 +60,6 @@ async def _post(ledger: Ledger, draft: Draft) -> None:
     ledger.accepted[own] = Accepted(event, source, own, draft.body["type"], draft.pairs, datetime.now(UTC))
 
 
-def _open_files(platform: Platform) -> int:
-    return len(list(Path(f"/proc/{platform.processes['api'].pid}/fd").iterdir()))
-
-
 async def test_nothing_is_half_done_and_nothing_leaks(database_ground: DatabaseGround) -> None:
     platform = database_ground.platform
     tenant = await platform.new_tenant()
@@ -74,7 +69,6 @@ async def test_nothing_is_half_done_and_nothing_leaks(database_ground: DatabaseG
     drafts = [mix.next() for _ in range(EVENTS)]
     ledger = Ledger(tenant)
     await _post(ledger, drafts[0])
-    before = _open_files(platform)
     await _storm(platform, _requests(tenant, drafts, await tenant.token(people[0])))
     taken = await _taken(database_ground, tenant)
     assert 0 < taken < EVENTS, "some must have left in time, and some too late"
@@ -84,7 +78,7 @@ async def test_nothing_is_half_done_and_nothing_leaks(database_ground: DatabaseG
     await assert_no_leaks(database_ground)
 
     async def all_let_go() -> bool:
-        return _open_files(platform) <= before + LIMITS["api"]  # the pool may be at its fullest by now
+        return deserted_sockets(platform.processes["api"].pid) == 0
 
     await eventually(all_let_go, seconds=60, what="the sockets of those who left to be closed")
     assert '"level": "error"' not in platform.log_tail("api", size=10_000_000)

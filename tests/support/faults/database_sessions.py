@@ -16,7 +16,7 @@ _SESSIONS = """
     SELECT application_name, count(*) AS n, count(*) FILTER (WHERE state LIKE 'idle in transaction%') AS open
     FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1
 """
-_ESTABLISHED = "01"  # proc(5), /proc/net/tcp
+_ESTABLISHED, _LISTENING = "01", "0A"  # proc(5), /proc/net/tcp
 
 
 async def sessions(pool: Pool) -> Counter[str]:
@@ -28,18 +28,35 @@ async def sessions(pool: Pool) -> Counter[str]:
 
 def sockets_to(pid: int, port: int) -> int:
     """Return how many open TCP connections a process has to a port of this machine (Linux)."""
-    inodes = {
-        line.split()[9]
-        for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
-        if line.split()[3] == _ESTABLISHED and int(line.split()[2].rpartition(":")[2], 16) == port
-    }
-    found = 0
+    rows = [row for row in _connections(pid) if row[3] == _ESTABLISHED]
+    return len(_sockets(pid) & {row[9] for row in rows if int(row[2].rpartition(":")[2], 16) == port})
+
+
+def deserted_sockets(pid: int) -> int:
+    """Return how many sockets a process holds whose other end has closed or reset them (Linux)."""
+    alive = {row[9] for row in _connections(pid) if row[3] in {_ESTABLISHED, _LISTENING}}
+    local = {row[6] for row in _table(pid, "unix")}
+    return len(_sockets(pid) - alive - local)
+
+
+def _connections(pid: int) -> list[list[str]]:
+    return _table(pid, "tcp") + _table(pid, "tcp6")
+
+
+def _table(pid: int, name: str) -> list[list[str]]:
+    return [line.split() for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
+
+
+def _sockets(pid: int) -> set[str]:
+    """Return the inodes of the sockets that a process has open."""
+    found = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = str(link.readlink())
         except FileNotFoundError:  # closed between two looks
             continue
-        found += target.startswith("socket:[") and target[8:-1] in inodes
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
     return found
 
 
