@@ -25,17 +25,18 @@ oiXbV29nbptc/cCdUPixF8ckI9szqiIAuozd1N2EO1g=
 
 def server_context(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_file(folder))
+    context.load_cert_chain(certificate_file(folder))
     return context
 
 
 def client_context(folder: Path) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    context.load_verify_locations(_file(folder))
+    context.load_verify_locations(certificate_file(folder))
     return context
 
 
-def _file(folder: Path) -> Path:
+def certificate_file(folder: Path) -> Path:
+    """Write the key and the certificate into a file and return it."""
     file = folder / "throw-away.pem"
     file.write_text(_KEY_AND_CERTIFICATE)
     return file
