@@ -1,11 +1,11 @@
 """`carillon dead-letters export`."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
+from carillon_shared.domain.records import FileFormat
 
 from carillon_cli.api import Api
 from carillon_cli.calling import with_api
@@ -22,13 +22,6 @@ from carillon_cli.failures import NothingMatchedError
 from carillon_cli.output import tell
 
 
-class Format(StrEnum):
-    """How an export is written."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
 def export(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
     channel: ChannelOption = None,
     event_type: EventTypeOption = None,
@@ -36,7 +29,7 @@ def export(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
     provider: ProviderOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
-    form: Annotated[Format, typer.Option("--format", help="CSV or JSON lines.")] = Format.CSV,
+    form: Annotated[FileFormat, typer.Option("--format", help="CSV or JSON lines.")] = FileFormat.CSV,
     out: Annotated[Path | None, typer.Option(help="Into this file instead of standard output.")] = None,
     reveal: Annotated[bool, typer.Option("--reveal", help="Addresses as they are; this is audited.")] = False,
 ) -> None:
@@ -51,7 +44,7 @@ def export(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
         with out.open("wb") as file:
             lines = with_api(lambda api: _copy(api, given, file))
         tell(f"written to {out}")
-    if lines <= (1 if form is Format.CSV else 0):
+    if lines <= (1 if form is FileFormat.CSV else 0):
         raise NothingMatchedError("There is no dead letter.")
 
 

@@ -9,6 +9,7 @@ from carillon_shared.lifecycle import Shutdown
 from carillon_shared.telemetry.health import health_routes
 from fastapi import APIRouter, FastAPI
 
+from carillon_api.bulk.routes import router as bulk_router
 from carillon_api.cors import RecipientCors
 from carillon_api.deliveries.routes import router as deliveries_router
 from carillon_api.description import DESCRIPTION, TAGS, describe, operation_id
@@ -61,6 +62,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     registry_router,
     templates_router,
     layouts_router,
+    bulk_router,
     subscribers_router,
     memberships_router,
     topics_router,

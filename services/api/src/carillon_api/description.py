@@ -5,8 +5,10 @@ from typing import Any
 import orjson
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from carillon_api.bulk.models import BulkSubscriber
 from carillon_api.intake.openapi import MODELS
 from carillon_api.problem_responses import problems
 
@@ -65,7 +67,8 @@ def openapi_text(app: FastAPI) -> str:
 
 
 def _add_models(document: dict[str, Any]) -> None:
-    _, definitions = models_json_schema([(model, "validation") for model in MODELS], ref_template=_REFERENCE)
+    models: tuple[type[BaseModel], ...] = (*MODELS, BulkSubscriber)
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in definitions["$defs"].items():
         schemas.setdefault(name, schema)

@@ -33,6 +33,7 @@ from carillon_api.stream.hub import Hub, StreamLimits
 
 _NAME = "carillon-api"
 _CLOSE_SECONDS = 5.0
+_IMPORTS = 2
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +108,7 @@ def _services(
         hub=hub,
         announcer=Announcer(hub, session.publisher),
         listed_origins=ListedOrigins(pool, clock=clock),
+        import_turns=asyncio.Semaphore(_IMPORTS),
     )
 
 

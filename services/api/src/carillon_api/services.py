@@ -1,5 +1,6 @@
 """What requests need, made once by `app.py` and reached through the application."""
 
+import asyncio
 from dataclasses import dataclass
 
 from carillon_shared.broker import BrokerSession
@@ -40,6 +41,8 @@ class Services:
     hub: Hub
     announcer: Announcer
     listed_origins: ListedOrigins
+    import_turns: asyncio.Semaphore
+    """Imports that write at the same time; the others wait, and leave connections to everybody else."""
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -24,20 +24,23 @@ class BodyDeadline:
 
 
 def _in_time(receive: Receive, seconds: float) -> Receive:
-    deadline = asyncio.get_running_loop().time() + seconds
+    clock = asyncio.get_running_loop().time
+    left = seconds  # of waiting for the client; the time in which we work on what came is ours
     expects_more = True
 
     async def received() -> Message:
-        nonlocal expects_more
+        nonlocal expects_more, left
         if not expects_more:  # what comes now is the client's leaving, which may take as long as it likes
             return await receive()
+        asked_at = clock()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(left):
                 message = await receive()
         except TimeoutError:
             raise HTTPException(
                 408, f"The body did not arrive within {seconds:g} s.", {"Connection": "close"}
             ) from None
+        left -= clock() - asked_at
         expects_more = bool(message.get("more_body", False))
         return message
 

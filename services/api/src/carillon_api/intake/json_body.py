@@ -37,8 +37,8 @@ def too_large(limit: int) -> Problem:
     return Problem("too-large", "The content is too large.", 413, f"At most {limit // 1024} KiB are taken.")
 
 
-def parse_json(body: bytes) -> Any:
-    """Return the parsed body.
+def parse_json(body: bytes, *, is_line: bool = False) -> Any:
+    """Return the parsed body, or a line of it.
 
     Raises `Problem`: 400 when it is not JSON, 422 when it is nested too deeply or its text holds NUL or lone
     surrogates, which jsonb refuses.
@@ -46,7 +46,7 @@ def parse_json(body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise _unreadable(body, error) from error
+        raise _unreadable(body, error, is_line=is_line) from error
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise invalid([{"pointer": "", "detail": f"is nested deeper than {MAX_DEPTH} levels"}])
     if _NUL in body:
@@ -66,7 +66,7 @@ def refuse_unstorable(value: Any) -> None:
         raise invalid(faults[:_MAX_FAULTS])
 
 
-def _unreadable(body: bytes, error: orjson.JSONDecodeError) -> Problem:
+def _unreadable(body: bytes, error: orjson.JSONDecodeError, *, is_line: bool) -> Problem:
     """Tell broken JSON from JSON that is well-formed and holds half a character."""
     if _SURROGATE.search(body) and body.count(b"[") + body.count(b"{") < MAX_DEPTH:
         try:
@@ -75,6 +75,8 @@ def _unreadable(body: bytes, error: orjson.JSONDecodeError) -> Problem:
             pass
         except Problem as problem:
             return problem
+    if is_line:
+        return malformed(f"The line is not valid JSON: column {error.colno}.")
     return malformed(f"The body is not valid JSON: line {error.lineno} column {error.colno}.")
 
 

@@ -4,13 +4,15 @@ from dataclasses import asdict
 from typing import Annotated
 
 from carillon_shared.db.pool import tenant_transaction
+from carillon_shared.domain.records import FileFormat
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
 from carillon_api.authentication.callers import ApiKey
+from carillon_api.csv_files import MEDIA_TYPES
 from carillon_api.dependencies import get_services, require_scope
 from carillon_api.operators import audit
-from carillon_api.operators.exporting import MEDIA_TYPES, ExportFormat, export
+from carillon_api.operators.exporting import export
 from carillon_api.operators.models import DeadLetterSelection
 from carillon_api.operators.operation_routes import actor_of
 from carillon_api.operators.routes import dead_letter_filter
@@ -42,7 +44,7 @@ async def export_dead_letters(
     caller: Annotated[ApiKey, Depends(require_scope("operator"))],
     services: Annotated[Services, Depends(get_services)],
     wanted: Annotated[DeadLetterFilter, Depends(dead_letter_filter)],
-    form: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.CSV,
+    form: Annotated[FileFormat, Query(alias="format")] = FileFormat.CSV,
     reveal: Annotated[bool, Query(description="With addresses as they are.")] = False,
 ) -> StreamingResponse:
     """Export dead letters as CSV or JSON lines. Who did it, and whether with addresses, is in the audit."""

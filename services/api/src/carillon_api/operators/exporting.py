@@ -1,16 +1,15 @@
 """Dead letters as a file: CSV or JSON lines."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import orjson
 from carillon_shared.db.pool import tenant_transaction
+from carillon_shared.domain.records import FileFormat
 from carillon_shared.telemetry.masking import mask_value
 
+from carillon_api.csv_files import csv_lines, guarded
 from carillon_api.operators import storage
 from carillon_api.operators.storage import DeadLetterFilter, Position
 from carillon_api.services import Services
@@ -30,32 +29,17 @@ COLUMNS = (
     "dead_at",
 )
 _PAGE = 500
-# What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-
-
-class ExportFormat(StrEnum):
-    """How an export is written."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
-MEDIA_TYPES = {
-    ExportFormat.CSV: "text/csv; charset=utf-8; header=present",
-    ExportFormat.JSONL: "application/jsonl",
-}
 
 
 async def export(
-    services: Services, wanted: DeadLetterFilter, *, tenant_id: int, form: ExportFormat, reveal: bool
+    services: Services, wanted: DeadLetterFilter, *, tenant_id: int, form: FileFormat, reveal: bool
 ) -> AsyncIterator[bytes]:
     """Yield the file piece by piece, newest first. Addresses are masked, in errors too, unless revealed.
 
     Each page is read for itself, so that no transaction is open while a slow client reads.
     """
-    if form is ExportFormat.CSV:
-        yield _csv([COLUMNS])
+    if form is FileFormat.CSV:
+        yield csv_lines([COLUMNS])
     async for rows in _pages(services, wanted, tenant_id=tenant_id):
         yield _written([_row(row, reveal=reveal) for row in rows], form)
 
@@ -81,17 +65,10 @@ def _row(row: Any, *, reveal: bool) -> dict[str, Any]:
     return values | {name: mask_value(values[name]) for name in ("address", "error")}
 
 
-def _written(rows: list[dict[str, Any]], form: ExportFormat) -> bytes:
-    if form is ExportFormat.JSONL:
+def _written(rows: list[dict[str, Any]], form: FileFormat) -> bytes:
+    if form is FileFormat.JSONL:
         return b"".join(orjson.dumps(row, default=str, option=orjson.OPT_UTC_Z) + b"\n" for row in rows)
-    return _csv([_cell(value) for value in row.values()] for row in rows)
-
-
-def _csv(lines: Iterable[Iterable[str]]) -> bytes:
-    """Return lines as RFC 4180 has them."""
-    written = io.StringIO()
-    csv.writer(written).writerows(lines)
-    return written.getvalue().encode()
+    return csv_lines([_cell(value) for value in row.values()] for row in rows)
 
 
 def _cell(value: Any) -> str:
@@ -99,4 +76,4 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return guarded(text)

@@ -24,11 +24,16 @@ async def replace(
 ) -> OwnPreferences:
     """Replace what a person chose, and return it; quiet hours and mutes only if the body speaks of them."""
     kept = await storage.get_preferences(connection, number, lock=True)
-    document = body.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(_KEPT))
-    said = {_QUIET: _stored(body.quiet_hours), _MUTED: sorted(set(body.muted or ()))}
-    for name in _KEPT:
-        document[name] = said[name] if name in body.model_fields_set else kept.get(name)
+    left_out = {name: kept[name] for name in _KEPT if name in kept and name not in body.model_fields_set}
+    document = stored(body) | left_out
     return await _put(connection, document, tenant_id=tenant_id, number=number)
+
+
+def stored(body: OwnPreferences) -> dict[str, Any]:
+    """Return all that a body says as it is kept; what it leaves out is chosen no more."""
+    document = body.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(_KEPT))
+    document |= {_QUIET: _stored(body.quiet_hours), _MUTED: sorted(set(body.muted or ()))}
+    return _whole(document)
 
 
 async def replace_quiet_hours(
@@ -58,9 +63,13 @@ async def unmute(connection: Connection, topic: str, *, tenant_id: int, number: 
 async def _put(
     connection: Connection, document: Mapping[str, Any], *, tenant_id: int, number: int
 ) -> OwnPreferences:
-    whole = {name: value for name, value in document.items() if value or name not in _KEPT}
+    whole = _whole(document)
     await storage.put_preferences(connection, tenant_id=tenant_id, number=number, document=whole)
     return OwnPreferences.model_validate(whole)
+
+
+def _whole(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if value or name not in _KEPT}
 
 
 def _stored(quiet: QuietHours | None) -> Mapping[str, Any] | None:
