@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from carillon_dispatcher.sweepers import snoozes
+from carillon_dispatcher.sweepers import changed_feeds
 from carillon_dispatcher.sweepers.snoozes import Snoozes
 from carillon_shared.contracts.messages import LiveChunk
 from carillon_shared.db.pool import Pool
@@ -127,7 +127,7 @@ async def test_two_dispatchers_wake_each_once_while_people_change_things(
 async def test_many_feeds_are_told_in_messages_of_bounded_size(
     api: LiveApi, tenant: Tenant, dispatcher: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snoozes, "FRAMES_PER_MESSAGE", 2)
+    monkeypatch.setattr(changed_feeds, "FRAMES_PER_MESSAGE", 2)
     for person in ("u-7", "u-8", "u-9"):
         await _snoozed(tenant, api, person, 1)
     publisher = RecordingPublisher()

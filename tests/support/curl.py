@@ -62,7 +62,7 @@ def _frame(text: str) -> Frame:
     lines = text.strip().split("\n")
     fields = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
     data = json.loads(fields["data"]) if "data" in fields else None
-    return Frame(fields.get("event"), fields.get("id"), data, text)
+    return Frame(fields.get("event"), fields.get("id"), data, text.strip())
 
 
 @asynccontextmanager

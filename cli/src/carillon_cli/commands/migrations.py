@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from carillon_cli.commands import storage
 from carillon_cli.connection import this_checkout
 from carillon_cli.failures import CommandError
 from carillon_cli.output import JsonFlag, print_json, print_line
@@ -13,6 +14,9 @@ from carillon_cli.recorded import owner_database_url
 from carillon_cli.settings import cli_settings
 
 app = typer.Typer(help="The database's tables.", no_args_is_help=True)
+
+app.command()(storage.sizes)
+app.command()(storage.retention)
 
 Wait = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the database.")]
 

@@ -1,12 +1,12 @@
 """Everything the dispatcher can be told from outside."""
 
-from carillon_shared.settings import ServiceSettings
+from carillon_shared.settings import RetentionSettings, ServiceSettings
 from pydantic import Field, field_validator
 
 from carillon_dispatcher.webhooks.guard import networks
 
 
-class DispatcherSettings(ServiceSettings):
+class DispatcherSettings(RetentionSettings, ServiceSettings):
     """Settings of the dispatcher, from `CARILLON_<NAME>`. Intervals and times are in seconds."""
 
     dispatcher_database_connections: int = Field(default=6, ge=3, le=100, description="Most at a time.")

@@ -21,3 +21,5 @@ class CrashPoint(StrEnum):
     WORKER_AFTER_SETTLE = "worker.after_settle"
     WORKER_AFTER_RETRY_PUBLISH = "worker.after_retry_publish"
     INAPP_MID_FEED_WRITE = "inapp.mid_feed_write"
+    RETENTION_AFTER_EMPTY = "retention.after_empty"
+    RETENTION_BEFORE_DROP = "retention.before_drop"

@@ -86,6 +86,17 @@ RELAYED = Counter("carillon_relay_events_total", "Owed events published by the r
 RESCUED = Counter("carillon_rescues_total", "What was lost on its way and started again.", ["what"])
 SWEEP_FAILURES = Counter("carillon_sweep_failures_total", "Rounds of a sweep that failed.", ["sweep"])
 
+# Retention
+PARTITIONS_DROPPED = Counter(
+    "carillon_retention_partitions_dropped_total", "Partitions that have had their time.", ["what"]
+)
+RETENTION_ENDED = Counter(
+    "carillon_retention_ended_total", "What was still open when its time was over, and was ended.", ["what"]
+)
+RETENTION_WAITING = Gauge(
+    "carillon_retention_partitions_waiting", "Partitions that have had their time and are still here."
+)
+
 # Operators
 OPERATED = Counter(
     "carillon_operated_dead_letters_total", "Dead letters that operations looked at.", ["kind", "result"]

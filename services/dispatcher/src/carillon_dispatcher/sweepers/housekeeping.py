@@ -42,12 +42,14 @@ _RANGES = """
 _DIGESTS = """
     WITH gone AS (
         DELETE FROM carillon.digests WHERE id = ANY (ARRAY(
-            SELECT id FROM carillon.digests WHERE closed_at < now() - interval '90 days'
-            ORDER BY closed_at LIMIT $1))
+            SELECT id FROM carillon.digests WHERE closed_at < now() - make_interval(days => $1)
+            ORDER BY closed_at LIMIT $2))
         RETURNING id
     )
     DELETE FROM carillon.digest_members m USING gone g WHERE m.digest_id = g.id
 """
+# What nobody could read is a dead letter of its own kind.
+_POISON = "DELETE FROM carillon.poison_messages WHERE received_at < now() - make_interval(days => $1)"
 LONGEST_WINDOW_DAYS: Final = 31
 """No limit looks further back (an event type's throttle: 30 days at most)."""
 # The next rows by key. A row that is used meanwhile is looked at again as it is then, and stays.
@@ -71,9 +73,20 @@ _BEFORE_ALL_SLOTS = (0, 0, "", "email")
 class Housekeeping:
     """Partitions of the days to come; event keys, slots, tickets and marks that nobody needs any more."""
 
-    def __init__(self, pool: Pool, *, duplicate_days: int, batch: int, webhook_days: int = 14) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        duplicate_days: int,
+        batch: int,
+        webhook_days: int = 14,
+        digest_days: int = 90,
+        poison_days: int = 90,
+    ) -> None:
         self._pool = pool
         self._webhook_days = webhook_days
+        self._digest_days = digest_days
+        self._poison_days = poison_days
         self._duplicate_days = duplicate_days
         self._batch = batch
         self._slots_from: tuple[int, int, str, str] = _BEFORE_ALL_SLOTS
@@ -92,7 +105,8 @@ class Housekeeping:
             await connection.execute(_TICKETS)
             await connection.execute(_WATERMARKS)
             await connection.execute(_RANGES)
-            await connection.execute(_DIGESTS, self._batch)
+            await connection.execute(_DIGESTS, self._digest_days, self._batch)
+            await connection.execute(_POISON, self._poison_days)
             await connection.execute(_CORRECTIONS)
             await connection.execute(_CONVERSATIONS)
             await connection.execute(_SUPPRESSIONS)

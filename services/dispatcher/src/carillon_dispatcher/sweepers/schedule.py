@@ -28,6 +28,7 @@ from carillon_dispatcher.sweepers.ranges import StalledRanges
 from carillon_dispatcher.sweepers.receipts import PendingReceipts
 from carillon_dispatcher.sweepers.reconciling import Reconciliations
 from carillon_dispatcher.sweepers.relay import Relay, RelayPublisher
+from carillon_dispatcher.sweepers.retention import Retention
 from carillon_dispatcher.sweepers.snoozes import Snoozes
 
 _BATCH = 1000
@@ -69,7 +70,7 @@ def sweeps(
         Sweep("moved-dead-letters", settings.dispatcher_operation_interval, moved.sweep, MOVED_BATCH),
         Sweep("dead-queues", settings.dispatcher_operation_interval, dead_queues.sweep, 1),
         *_rescues(settings, pool, publisher),
-        *_housekeeping(settings, pool),
+        *_housekeeping(settings, pool, publisher),
     ]
 
 
@@ -103,16 +104,22 @@ def _rescues(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher
     ]
 
 
-def _housekeeping(settings: DispatcherSettings, pool: Pool) -> list[Sweep]:
+def _housekeeping(settings: DispatcherSettings, pool: Pool, publisher: RelayPublisher) -> list[Sweep]:
     house = Housekeeping(
         pool,
         duplicate_days=settings.dispatcher_duplicate_days,
         webhook_days=settings.dispatcher_webhook_keep_days,
+        digest_days=settings.retention_delivery_days,
+        poison_days=settings.retention_dead_letter_days,
         batch=_KEYS,
+    )
+    retention = Retention(
+        pool, publisher, days=settings.kept_days, dead_letter_days=settings.retention_dead_letter_days
     )
     interval = settings.dispatcher_housekeeping_interval
     return [
         Sweep("partitions", interval, house.make_partitions, 1),
+        Sweep("retention", interval, retention.sweep, 1),
         Sweep("outdated", interval, house.clear_away, _KEYS),
         Sweep("outdated-webhooks", interval, house.clear_webhooks, _KEYS),
         Sweep("outdated-slots", interval, house.clear_slots, _KEYS),
