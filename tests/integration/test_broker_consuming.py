@@ -93,6 +93,31 @@ async def test_a_settlement_for_a_lost_channel_is_ignored_and_the_message_comes_
     await _depth_is(broker_url, 2)
 
 
+async def test_a_settlement_that_waits_to_be_written_ends_with_its_channel_and_spares_the_next(
+    broker_url: str,
+) -> None:
+    async with broker_session(broker_url) as session:
+        await publish_numbers(session, range(1))
+        subscription = session.subscribe(QUEUE, prefetch=10)
+        (old,) = await _take(subscription, 1)
+        assert subscription._kept.channel is not None
+        subscription._kept.channel.write_queue = _line_that_nobody_empties()
+        acking = asyncio.create_task(subscription.ack(old))
+        session._links["consume"].recycle("test")
+        async with asyncio.timeout(8):  # less than what a living connection is given
+            assert not await acking
+        (again,) = await _take(subscription, 1)
+        assert again.generation == 2
+        assert await subscription.ack(again)
+    await _depth_is(broker_url, 0)
+
+
+def _line_that_nobody_empties() -> asyncio.Queue[object]:
+    line: asyncio.Queue[object] = asyncio.Queue(maxsize=1)
+    line.put_nowait(b"")
+    return line
+
+
 async def test_a_paused_subscription_takes_nothing_even_after_a_reconnect(broker_url: str) -> None:
     async with broker_session(broker_url) as session:
         subscription = session.subscribe(QUEUE, prefetch=10)

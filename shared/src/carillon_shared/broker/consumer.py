@@ -156,7 +156,8 @@ class Subscription:
         except ConnectionLostError:
             return self._too_late()
         except TimeoutError:
-            self._link.recycle("settlements cannot be written")
+            if self._kept.channel is channel:  # else its connection is gone already, and the next one is good
+                self._link.recycle("settlements cannot be written")
             return self._too_late()
         return True
 

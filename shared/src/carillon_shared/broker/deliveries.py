@@ -1,5 +1,6 @@
 """A channel that receives."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -37,11 +38,24 @@ class DeliveryChannel(Channel):
         return reply.consumer_tag or ""
 
     async def settle(self, settlements: Settlements) -> None:
-        """Tell the broker. Raises `ConnectionLostError` when the channel is gone."""
+        """Tell the broker. Raises `ConnectionLostError` when the channel is gone or goes meanwhile."""
         if self.is_closed:
             raise ConnectionLostError("the channel is closed")
-        frames = settlements.frames(self.number)
-        await self.write_queue.put(ChannelFrame(payload=frames, should_close=False))
+        frame = ChannelFrame(payload=settlements.frames(self.number), should_close=False)
+        try:
+            self.write_queue.put_nowait(frame)
+        except asyncio.QueueFull:
+            await self._put_while_open(frame)
+
+    async def _put_while_open(self, frame: ChannelFrame) -> None:
+        """Wait for the connection's writer, but no longer than it lives."""
+        putting = asyncio.create_task(self.write_queue.put(frame))
+        try:
+            await asyncio.wait([putting, self.closing], return_when=asyncio.FIRST_COMPLETED)
+            if not putting.done():
+                raise ConnectionLostError("the channel was closed")
+        finally:
+            putting.cancel()
 
     async def _on_deliver_frame(self, frame: Basic.Deliver) -> None:
         header = await self._get_frame()
