@@ -110,6 +110,38 @@ async def test_items_are_put_away_and_come_back(desk: Desk) -> None:
     assert (await desk.inbox())["unread"] == 0
 
 
+async def test_a_change_that_comes_while_a_button_is_pressed_does_not_take_the_click(desk: Desk) -> None:
+    page = await desk.page()
+    await desk.send("One")
+    await _open(page)
+    archive = page.get_by_role("listitem").get_by_role("button", name="Archive", exact=True)
+    await archive.hover()
+    await page.mouse.down()
+    headers = {"Authorization": f"Bearer {await desk.tenant.token(PERSON)}"}
+    await desk.tenant.call("POST", "/v1/inbox:read-all", headers=headers)
+    await expect(page.locator(".badge")).to_be_hidden()
+    await page.mouse.up()
+    await expect(page.get_by_role("listitem")).to_have_count(0)
+    assert len((await desk.inbox(filter="archived"))["data"]) == 1
+
+
+async def test_a_row_is_redrawn_only_when_it_looks_different(desk: Desk) -> None:
+    page = await desk.page()
+    await desk.send("One")
+    await _open(page)  # which marks it seen
+    button = await page.get_by_role("button", name="Mark read").element_handle()
+    await desk.send("Two")
+    await expect(page.get_by_role("listitem")).to_have_count(2)
+
+    async def both_seen() -> bool:
+        return int((await desk.inbox())["unseen"]) == 0
+
+    await eventually(both_seen, seconds=20, what="both to be seen")
+    await expect(page.get_by_role("button", name="Notifications, 2 unread")).to_be_visible()
+    assert button is not None
+    assert await button.evaluate("button => button.isConnected")
+
+
 async def test_a_long_feed_comes_page_by_page_and_whole(desk: Desk) -> None:
     body = {"type": "message", "audience": {"users": [PERSON]}, "channels": ["inapp"]}
     events = [body | {"data": {"title": f"Item {n}", "body": "x" * 200}} for n in range(75)]

@@ -10,27 +10,54 @@ export interface RowUser {
   open(item: Item): boolean;
 }
 
+/** What of an item its row shows. */
+function looks({ title, body, action_url, priority, read_at, archived_at, snoozed_until }: Item): string {
+  return JSON.stringify([title, body, action_url, priority, !read_at, !archived_at, snoozed_until]);
+}
+
 /** One item of the list. It stays the same element through all its changes, so that focus is not lost. */
 export class Row {
   readonly element: HTMLLIElement;
   item: Item;
+  #drawn = "";
+  #pressed = false;
   readonly #user: RowUser;
 
   constructor(item: Item, user: RowUser) {
     this.item = item;
     this.#user = user;
-    this.element = h("li", { class: "item", tabindex: -1, "data-id": item.id, onkeydown: (event) => this.#key(event as KeyboardEvent) });
+    this.element = h("li", {
+      class: "item",
+      tabindex: -1,
+      "data-id": item.id,
+      onkeydown: (event) => this.#key(event as KeyboardEvent),
+      onpointerdown: () => this.#press(),
+    });
     this.#draw();
   }
 
   update(item: Item): void {
-    if (item === this.item) return;
+    this.item = item;
+    if (this.#pressed || looks(item) === this.#drawn) return;
+    if (this.element.querySelector(".ask")) return; // a question stays until it is answered
     const within = this.element.getRootNode() as ShadowRoot;
     const focused = this.element.contains(within.activeElement) ? within.activeElement?.getAttribute("data-do") : null;
-    this.item = item;
-    if (this.element.querySelector(".ask")) return; // a question stays until it is answered
     this.#draw();
     if (focused) (this.element.querySelector<HTMLElement>(`[data-do="${focused}"]`) ?? this.element).focus();
+  }
+
+  /** A button that went while it is pressed would lose the click, so changes wait for the pointer. */
+  #press(): void {
+    this.#pressed = true;
+    const end = new AbortController();
+    const released = () => {
+      end.abort();
+      setTimeout(() => { // the click comes first
+        this.#pressed = false;
+        this.update(this.item);
+      });
+    };
+    for (const name of ["pointerup", "pointercancel"]) addEventListener(name, released, { signal: end.signal });
   }
 
   /** Times go on while nothing else does. */
@@ -42,6 +69,7 @@ export class Row {
   #draw(): void {
     const { item } = this;
     const say = this.#user.language.say.bind(this.#user.language);
+    this.#drawn = looks(item);
     set(this.element, { class: `item ${item.read_at ? "" : "unread"}`, part: `item${item.read_at ? "" : " unread"}` });
     const meta = h(
       "div",
