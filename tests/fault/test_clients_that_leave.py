@@ -11,11 +11,12 @@ import pytest
 from support.audience import register_many
 from support.faults.database_faults import superuser
 from support.faults.database_ground import DatabaseGround
-from support.faults.database_sessions import assert_no_leaks, deserted_sockets
+from support.faults.database_sessions import assert_no_leaks
 from support.faults.invariants import check
 from support.faults.leavers import Request, send_and_leave
 from support.faults.ledger import Accepted, Ledger
 from support.faults.mix import Draft, Mix, register_types
+from support.faults.sockets import deserted_sockets
 from support.platform import Platform
 from support.tenant import Tenant
 from support.waiting import eventually

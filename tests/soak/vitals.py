@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from carillon_shared.db.pool import Pool
+from support.faults.sockets import served_sockets
 from support.platform import Platform
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -22,7 +23,7 @@ _CONNECTIONS = """
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """One process at one moment: memory in MB, open file descriptors."""
+    """One process at one moment: memory in MB; open files, without the connections that clients keep."""
 
     at: float
     memory: float
@@ -70,7 +71,7 @@ async def connections(pool: Pool) -> Mapping[str, int]:
 def _vitals(pid: int) -> Vitals | None:
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        files = len(list(Path(f"/proc/{pid}/fd").iterdir())) - served_sockets(pid)
     except OSError:
         return None  # it has ended meanwhile
     return Vitals(time.monotonic(), pages * _PAGE / 2**20, files)

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 from carillon_shared.db.pool import Pool
 from support.faults.database_ground import USERS, DatabaseGround
+from support.faults.sockets import sockets_to
 from support.platform import Platform
 from support.waiting import eventually
 
@@ -16,7 +16,6 @@ _SESSIONS = """
     SELECT application_name, count(*) AS n, count(*) FILTER (WHERE state LIKE 'idle in transaction%') AS open
     FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1
 """
-_ESTABLISHED, _LISTENING = "01", "0A"  # proc(5), /proc/net/tcp
 
 
 async def sessions(pool: Pool) -> Counter[str]:
@@ -24,40 +23,6 @@ async def sessions(pool: Pool) -> Counter[str]:
     names = {user: name for name, user in USERS.items()}
     found = {row["application_name"]: row["n"] for row in await pool.fetch(_SESSIONS)}
     return Counter({names[user]: n for user, n in found.items() if user in names})
-
-
-def sockets_to(pid: int, port: int) -> int:
-    """Return how many open TCP connections a process has to a port of this machine (Linux)."""
-    rows = [row for row in _connections(pid) if row[3] == _ESTABLISHED]
-    return len(_sockets(pid) & {row[9] for row in rows if int(row[2].rpartition(":")[2], 16) == port})
-
-
-def deserted_sockets(pid: int) -> int:
-    """Return how many sockets a process holds whose other end has closed or reset them (Linux)."""
-    alive = {row[9] for row in _connections(pid) if row[3] in {_ESTABLISHED, _LISTENING}}
-    local = {row[6] for row in _table(pid, "unix")}
-    return len(_sockets(pid) - alive - local)
-
-
-def _connections(pid: int) -> list[list[str]]:
-    return _table(pid, "tcp") + _table(pid, "tcp6")
-
-
-def _table(pid: int, name: str) -> list[list[str]]:
-    return [line.split() for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
-
-
-def _sockets(pid: int) -> set[str]:
-    """Return the inodes of the sockets that a process has open."""
-    found = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = str(link.readlink())
-        except FileNotFoundError:  # closed between two looks
-            continue
-        if target.startswith("socket:["):
-            found.add(target[8:-1])
-    return found
 
 
 async def assert_no_leaks(ground: DatabaseGround) -> None:
