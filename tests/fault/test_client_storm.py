@@ -49,6 +49,7 @@ async def test_more_readers_than_connections_get_a_503_and_then_all_an_answer(
     assert await _sessions_of_api(platform) <= LIMITS["api"]
 
 
+@pytest.mark.alone
 @pytest.mark.extended
 async def test_hundreds_of_producers_at_once_are_answered_and_nothing_is_lost(
     shared_ground: Platform,

@@ -17,7 +17,7 @@ from support.waiting import eventually
 
 from .conftest import Ground
 
-pytestmark = [pytest.mark.extended, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.extended, pytest.mark.alone, pytest.mark.timeout(900)]
 
 DEAD = 10_000
 PEOPLE = 500

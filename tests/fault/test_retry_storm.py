@@ -17,7 +17,7 @@ from support.faults.traffic import prepare_traffic
 from support.platform import Platform
 from support.waiting import eventually
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.extended]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.extended, pytest.mark.alone]
 
 INITIAL, JITTER = 4.0, 0.5
 EMAIL_QUEUES = [work_queue(Channel.EMAIL, lane) for lane in Lane]

@@ -14,7 +14,7 @@ from support.sse import Sse, sse
 from support.tenant import Tenant
 from support.waiting import eventually
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.extended]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.extended, pytest.mark.alone]
 
 MESSAGE = {"title": "Hello", "body": "There"}
 MEGABYTE = 2**20

@@ -10,7 +10,7 @@ from support.platform import Platform
 from support.tenant import Tenant
 from support.waiting import eventually
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.extended]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.extended, pytest.mark.alone]
 
 MESSAGE = {"title": "Hello", "body": "There"}
 SAMPLES = 8

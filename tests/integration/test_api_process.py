@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 import httpx2
 import orjson
 import pytest
+from carillon_local.ports import PortHolder
 from carillon_shared.db.pool import Pool
 from support.events_api import NO_BROKER
 from support.live_api import PEPPER, TOKEN_SECRET, make_key
@@ -31,16 +31,10 @@ class _Running:
     metrics_url: str
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @asynccontextmanager
 async def _api(migrated: MigratedDatabase, **environment: str) -> AsyncIterator[_Running]:
-    port, metrics_port = _free_port(), _free_port()
+    ports = PortHolder()
+    port, metrics_port = ports.pick(), ports.pick()
     own = {
         "CARILLON_DATABASE_URL": migrated.url("carillon_api"),
         "CARILLON_BROKER_URL": NO_BROKER,
@@ -60,6 +54,7 @@ async def _api(migrated: MigratedDatabase, **environment: str) -> AsyncIterator[
         if process.returncode is None:
             process.kill()
         await process.communicate()
+        ports.release()
 
 
 async def _is_ready(running: _Running) -> bool:

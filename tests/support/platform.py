@@ -5,10 +5,8 @@ like any other (`await platform.start("email-worker-2")`).
 """
 
 import asyncio
-import random
 import secrets
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +16,7 @@ from uuid import uuid4
 
 import httpx2
 from carillon_local.platform import MOCK_PROVIDERS, SERVICES, Addresses, Service, service_environment
+from carillon_local.ports import PortHolder
 from carillon_local.processes import freeze, leash
 from carillon_shared.credentials import SCOPES, hash_secret, make_api_key
 from support.migrated import MigratedDatabase
@@ -26,7 +25,6 @@ from support.tenant import Tenant
 from support.waiting import eventually
 
 HOST = "127.0.0.1"
-_PORTS = range(20_000, 32_000)
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 _SERVICES: Mapping[str, Service] = {service.name: service for service in (MOCK_PROVIDERS, *SERVICES)}
@@ -38,6 +36,7 @@ class Platform(Seen):
 
     database: MigratedDatabase
     addresses: Addresses
+    port_holder: PortHolder
     logs: Path
     management_url: str | None = None  # of the broker, where it is known
     extra: dict[str, dict[str, str]] = field(default_factory=dict)  # variables of one service
@@ -185,7 +184,7 @@ class Platform(Seen):
         if name not in self.replica_ports:
             service = _service(name)
             own = {service.ready_port, service.metrics_port or service.ready_port}
-            self.replica_ports[name] = _free_ports(sorted(own))
+            self.replica_ports[name] = {port: self.port_holder.pick() for port in own}
         return {**self.addresses.ports, **self.replica_ports[name]}
 
     async def _end(self, name: str, number: signal.Signals) -> None:
@@ -212,9 +211,11 @@ async def running_platform(
 
     `before_start` may set up what stands between the services, such as proxies.
     """
-    ports = _free_ports([name for service in _SERVICES.values() for name in _port_names(service)])
+    holder = PortHolder()  # a service's port stays its own while it is away
+    names = set().union(*(_port_names(service) for service in _SERVICES.values()))
+    ports = {name: holder.pick() for name in names}
     addresses = Addresses(ports=ports, secrets=database.service.secrets, broker_url=broker_url)
-    platform = Platform(database, addresses, logs, management_url, extra or {})
+    platform = Platform(database, addresses, holder, logs, management_url, extra or {})
     try:
         if before_start is not None:
             await before_start(platform)
@@ -222,6 +223,7 @@ async def running_platform(
         yield platform
     finally:
         await platform.close()
+        holder.release()
 
 
 def _service(name: str) -> Service:
@@ -232,25 +234,3 @@ def _service(name: str) -> Service:
 def _port_names(service: Service) -> set[str]:
     names = {service.ready_port, "mock_smtp", "postgres"}
     return names | ({service.metrics_port} if service.metrics_port else set())
-
-
-def _free_ports(names: list[str]) -> dict[str, int]:
-    """Return a port for each name, all free a moment ago.
-
-    Below those that the system gives to outgoing connections: one of them could take a port while its service
-    is away.
-    """
-    listeners = {name: _listen() for name in set(names)}
-    ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
-    for listener in listeners.values():
-        listener.close()
-    return ports
-
-
-def _listen() -> socket.socket:
-    for port in random.sample(_PORTS, len(_PORTS)):
-        try:
-            return socket.create_server((HOST, port))
-        except OSError:
-            continue
-    raise AssertionError("no port is free")

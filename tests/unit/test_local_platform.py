@@ -124,6 +124,7 @@ def test_service_starts_are_forbidden_only_while_a_package_is_installed(
         raise LocalError("no network")
 
     monkeypatch.setattr(apt, "POLICY", policy)
+    monkeypatch.setattr(apt, "LOCK", tmp_path / "lock")
     monkeypatch.setattr(apt, "_is_offered", lambda _: True)
     monkeypatch.setattr(apt, "_apt_get", install)
     with pytest.raises(LocalError, match="no network"):

@@ -1,6 +1,7 @@
 """Installing a Debian package without its services being started or enabled."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from carillon_local.errors import LocalError
 
 POLICY = Path("/usr/sbin/policy-rc.d")
+LOCK = Path("/run/lock/carillon-apt")  # only root comes here
 # 101 means "action forbidden by policy": invoke-rc.d then starts nothing (invoke-rc.d(8)).
 _FORBID_STARTS = "#!/bin/sh\n# Written for one installation; removed when it ends.\nexit 101\n"
 _SYSTEMD_WANTS = Path("/etc/systemd/system")
@@ -24,18 +26,19 @@ def can_install() -> bool:
 def install(package: str, *, services: Sequence[str]) -> None:
     """Install a package, keeping its services from being started now or enabled for later.
 
-    A service that was on this machine before is left as it was.
+    A service that was on this machine before is left as it was. Several processes may ask at once.
 
     Raises:
         LocalError: when apt fails; the text holds apt's last lines.
     """
-    added = [service for service in services if not _is_known(service)]
-    with _starts_forbidden():
-        if not _is_offered(package):
-            _apt_get("update", "-qq")
-        _apt_get("install", "-y", "-qq", "--no-install-recommends", package)
-    for service in added:
-        _disable(service)
+    with _one_at_a_time():
+        added = [service for service in services if not _is_known(service)]
+        with _starts_forbidden():
+            if not _is_offered(package):
+                _apt_get("update", "-qq")
+            _apt_get("install", "-y", "-qq", "--no-install-recommends", package)
+        for service in added:
+            _disable(service)
 
 
 def _is_offered(package: str) -> bool:
@@ -60,6 +63,14 @@ def _apt_get(*arguments: str) -> None:
     if result.returncode != 0:
         last = " / ".join(result.stdout.strip().splitlines()[-3:])
         raise LocalError(f"{' '.join(['apt-get', *arguments])} failed: {last}")
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Wait for other installations of ours: they share the policy, and apt its lists."""
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
