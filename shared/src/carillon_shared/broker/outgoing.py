@@ -10,7 +10,7 @@ from pamqp import commands, encode, frame
 
 from carillon_shared.contracts.codec import MAX_BODY_BYTES
 from carillon_shared.contracts.codec import encode as encode_body
-from carillon_shared.contracts.messages import LiveChunk, LiveSignal, Message, OutcomeBatch
+from carillon_shared.contracts.messages import LiveChunk, LiveGone, LiveSignal, Message, OutcomeBatch
 from carillon_shared.topology.carillon import LIVE, OUTCOMES
 
 Header = str | int | bool
@@ -34,7 +34,7 @@ class Outgoing:
     persistent: bool = True
 
 
-def live(message: LiveChunk | LiveSignal, *, message_id: str) -> Outgoing:
+def live(message: LiveChunk | LiveSignal | LiveGone, *, message_id: str) -> Outgoing:
     """Return a message for connected clients: may be lost, and nobody may be listening."""
     return Outgoing(LIVE.name, "", message, message_id, mandatory=False, persistent=False)
 

@@ -103,6 +103,14 @@ class LiveSignal(Message):
     data: Any
 
 
+class LiveGone(Message):
+    """These people are to be served no more: their streams are closed. Transient; to `carillon.live`."""
+
+    TYPE: ClassVar[str] = "live.gone.v1"
+    tenant: str
+    subscribers: list[str]
+
+
 class OutcomeBatch(Message):
     """Deliveries that reached a state. To `carillon.outcomes`, for product services; at least once."""
 
@@ -116,6 +124,15 @@ class OutcomeBatch(Message):
 
 MESSAGE_TYPES: dict[str, type[Message]] = {
     message.TYPE: message
-    for message in (EventAccepted, RangePlanned, WorkChunk, DeadDelivery, LiveChunk, LiveSignal, OutcomeBatch)
+    for message in (
+        EventAccepted,
+        RangePlanned,
+        WorkChunk,
+        DeadDelivery,
+        LiveChunk,
+        LiveSignal,
+        LiveGone,
+        OutcomeBatch,
+    )
 }
 """Every body that can be read, by the AMQP `type` property."""

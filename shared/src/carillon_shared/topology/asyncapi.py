@@ -16,6 +16,7 @@ from carillon_shared.contracts.messages import (
     DeadDelivery,
     EventAccepted,
     LiveChunk,
+    LiveGone,
     LiveSignal,
     Message,
     OutcomeBatch,
@@ -63,7 +64,7 @@ _WAYS: Final = (
     _Way(carillon.FANOUT, "{lane}", (RangePlanned,), "Ranges of large audiences."),
     _Way(carillon.WORK, "{channel}.{lane}", (WorkChunk,), "Deliveries to make."),
     _Way(carillon.DEAD, "{channel}.{lane}", (DeadDelivery,), "Deliveries that wait for an operator."),
-    _Way(carillon.LIVE, None, (LiveChunk, LiveSignal), "What connected clients are shown. Transient."),
+    _Way(carillon.LIVE, None, (LiveChunk, LiveSignal, LiveGone), "What connected clients are shown."),
     _Way(
         carillon.OUTCOMES,
         "{tenant}.{channel}.{state}",

@@ -28,7 +28,12 @@ LEFT JOIN LATERAL (
 ORDER BY a.n, i.seq, i.id
 """
 
-_SEQUENCES = "SELECT subscriber, seq FROM carillon.feeds WHERE subscriber = ANY ($1::bigint[])"
+_SEQUENCES = """
+SELECT s.number, coalesce(f.seq, 0) AS seq
+FROM carillon.subscribers s
+LEFT JOIN carillon.feeds f ON f.tenant_id = s.tenant_id AND f.subscriber = s.number
+WHERE s.number = ANY ($1::bigint[]) AND s.registered
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +63,9 @@ async def read_backlogs(connection: Connection, wanted: Sequence[Wanted]) -> lis
 
 
 async def read_sequences(connection: Connection, numbers: Sequence[int]) -> dict[int, int]:
-    """Return where the feeds of these people of the current tenant are."""
+    """Return where the feeds of those of these people of the current tenant are who are still registered."""
     rows = await connection.fetch(_SEQUENCES, numbers)
-    return {row["subscriber"]: row["seq"] for row in rows}
+    return {row["number"]: row["seq"] for row in rows}
 
 
 def _backlog(cursor: int | None, rows: list[dict[str, Any]]) -> Backlog:

@@ -50,23 +50,30 @@ class CatchUp:
                 self._line = {stream: None for stream in batch if not stream.ended} | self._line
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def compare(self, streams: Streams) -> None:
-        """Find the streams whose feed has gone on without them: one statement a tenant."""
+    async def compare(self, streams: Streams) -> list[LiveStream]:
+        """Find the streams whose feed has gone on without them: one statement a tenant.
+
+        Returns the streams of people who are registered no more.
+        """
+        left: list[LiveStream] = []
         by_tenant: dict[int, list[LiveStream]] = {}
         for stream in streams:
             if stream.opened and not stream.busy:
                 by_tenant.setdefault(stream.asked.person.tenant_id, []).append(stream)
         for tenant_id, members in by_tenant.items():
             for start in range(0, len(members), _SEQUENCES_AT_ONCE):
-                await self._compare(tenant_id, members[start : start + _SEQUENCES_AT_ONCE])
+                left += await self._compare(tenant_id, members[start : start + _SEQUENCES_AT_ONCE])
+        return left
 
-    async def _compare(self, tenant_id: int, members: list[LiveStream]) -> None:
+    async def _compare(self, tenant_id: int, members: list[LiveStream]) -> list[LiveStream]:
         numbers = list({stream.asked.person.number for stream in members})
         async with tenant_transaction(self._pool, tenant_id) as connection:
             sequences = await read_sequences(connection, numbers)
         for stream in members:
-            if sequences.get(stream.asked.person.number, 0) != stream.last and not stream.busy:
+            seq = sequences.get(stream.asked.person.number)
+            if seq is not None and seq != stream.last and not stream.busy:
                 self.add(stream)
+        return [stream for stream in members if stream.asked.person.number not in sequences]
 
     def _take(self) -> list[LiveStream]:
         """Return the first streams of the line that belong to the first one's tenant."""

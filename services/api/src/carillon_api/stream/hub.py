@@ -10,7 +10,7 @@ import structlog
 from carillon_shared.broker import Incoming
 from carillon_shared.clock import Clock
 from carillon_shared.contracts.codec import UndecodableMessageError, decode
-from carillon_shared.contracts.messages import LiveChunk, LiveFrame, LiveSignal
+from carillon_shared.contracts.messages import LiveChunk, LiveFrame, LiveGone, LiveSignal
 from carillon_shared.db.pool import Pool
 from carillon_shared.db.transient import DATABASE_ERRORS
 from carillon_shared.telemetry import metrics
@@ -122,13 +122,17 @@ class Hub:
             group.create_task(self._compare(), name="stream-compare")
             group.create_task(self._ping(), name="stream-ping")
 
-    async def show(self, message: LiveChunk | LiveSignal) -> None:
+    async def show(self, message: LiveChunk | LiveSignal | LiveGone) -> None:
         """Write a live message to all streams here that are concerned."""
         match message:
             case LiveChunk():
                 await self._show_changes(message)
             case LiveSignal():
                 await self._show_signal(message)
+            case LiveGone():
+                for subscriber in message.subscribers:
+                    for stream in self.streams.of_person(message.tenant, subscriber):
+                        self._expire(stream)
 
     async def _listen(self, subscription: Subscription) -> None:
         await subscription.wait_consuming()
@@ -225,7 +229,8 @@ class Hub:
                 pass
             self._gap.clear()
             try:
-                await self._catch_up.compare(self.streams)
+                for stream in await self._catch_up.compare(self.streams):
+                    self._expire(stream)
             except DATABASE_ERRORS as error:
                 log.warning("streams not compared with feeds", error=type(error).__name__)
                 await asyncio.sleep(1.0)
@@ -249,10 +254,10 @@ class Hub:
         stream.end(frames.retry(random.randint(100, 2_000)))  # noqa: S311 - spreads the return, no secret
 
 
-def _read(incoming: Incoming) -> LiveChunk | LiveSignal | None:
+def _read(incoming: Incoming) -> LiveChunk | LiveSignal | LiveGone | None:
     try:
         message = decode(incoming.type, incoming.body)
     except UndecodableMessageError as error:
         log.warning("live message ignored", error=str(error))
         return None
-    return message if isinstance(message, LiveChunk | LiveSignal) else None
+    return message if isinstance(message, LiveChunk | LiveSignal | LiveGone) else None

@@ -4,14 +4,14 @@ from datetime import timedelta
 from typing import Annotated
 
 from carillon_shared.db.pool import tenant_transaction
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Query, Response
 
 from carillon_api.dry_run import DryRun, writing
 from carillon_api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, cut, key_of
 from carillon_api.preferences import documents
 from carillon_api.preferences.effective import EffectivePreferences, read_effective
 from carillon_api.preferences.quiet_hours import OwnPreferences
-from carillon_api.subscribers import storage
+from carillon_api.subscribers import erasing, storage
 from carillon_api.subscribers.models import Subscriber, SubscriberBody, Token, TokenBody
 from carillon_api.subscribers.people import (
     Parts,
@@ -67,8 +67,22 @@ async def get_subscriber(subscriber: SubscriberId, caller: Registrar, services: 
 
 
 @router.delete("/{subscriber}", status_code=204)
-async def delete_subscriber(subscriber: SubscriberId, caller: Registrar, services: Parts) -> None:
-    """Forget a person: addresses, roles, topics and preferences."""
+async def delete_subscriber(
+    subscriber: SubscriberId,
+    caller: Registrar,
+    services: Parts,
+    erase: Annotated[bool, Query(description="Whether every trace of the person goes.")] = False,  # noqa: FBT002 - a query's parameter
+) -> None:
+    """Forget a person: addresses, roles, topics and preferences.
+
+    With `erase`, every trace of them: feed, what was rendered, what providers said, and their id, addresses
+    and names in events and in what others were shown. That something was sent stays, under a name that says
+    nothing.
+    """
+    if erase:
+        if not await erasing.erase(services, caller, subscriber):
+            raise unknown_subscriber()
+        return
     async with tenant_transaction(services.pool, caller.tenant_id) as connection:
         found = await storage.delete_subscriber(connection, subscriber)
     if not found:
