@@ -4,30 +4,36 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import uvloop
+from bench.broadcast import Broadcasts
+from bench.goals import CARILLON_BROADCAST, USUAL_PRODUCT
 from bench.ground import prepared
 from bench.idle import rest
 from bench.intake import Intakes, can_run
+from bench.large import Large, tell_everybody
 from bench.line_up import Drains
-from bench.report import as_json, markdown, replace_figures, surroundings
+from bench.report import as_json, large_table, markdown, replace_figures, surroundings
 from bench.results import Resting, Run
 from bench.servers import Servers, private_servers
 from carillon_local.places import find_checkout
 from carillon_shared.telemetry.logging import configure_logging
 
-_SCENARIOS = ("s1", "s4", "idle")
+_SCENARIOS = ("s1", "s3", "s4", "idle", "large")
 _IDLE_SECONDS = 20.0
+_PEOPLE = 50_000
+_MANY_PEOPLE = 1_000_000
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", choices=_SCENARIOS, help="one scenario (all)")
+    parser.add_argument("--only", choices=_SCENARIOS, help="one scenario (all but large)")
     parser.add_argument("--rounds", type=int, default=4, help="measured rounds after one warm-up (4)")
     parser.add_argument("--items", type=int, default=8_000, help="deliveries of one drain (8000)")
     parser.add_argument("--concurrency", type=int, default=1000, help="send slots of the worker (1000)")
+    parser.add_argument("--people", type=int, help="people of one broadcast (50000; large: 1000000)")
     parser.add_argument("--seconds", type=int, default=4, help="length of one load on the API (4)")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
@@ -42,15 +48,36 @@ def main() -> None:
         sys.exit("S4 needs wrk, a load generator: `apt-get install wrk`, or choose another with --only.")
     checkout = find_checkout(Path(__file__))
     where = surroundings(checkout, os.getloadavg()[0])
+    if options.only == "large":
+        with private_servers() as servers:
+            large = uvloop.run(_measure_large(options, servers))
+        _show({"large broadcast": large_table(where, large)}, checkout, write=options.write)
+        return
     with private_servers() as servers:
         runs, resting = uvloop.run(_measure(options, servers))
-    figures = markdown(where, runs, resting)
-    sys.stdout.write(f"{figures}\n")
     if options.json:
         options.json.write_text(json.dumps(as_json(where, runs, resting), indent=2) + "\n", encoding="utf-8")
-    if options.write:
-        page = checkout / "docs" / "benchmarks.md"
-        page.write_text(replace_figures(page.read_text(encoding="utf-8"), figures), encoding="utf-8")
+    broadcast = [run for run in runs if run.contender in {CARILLON_BROADCAST, USUAL_PRODUCT}]
+    others = [run for run in runs if run not in broadcast]
+    tables = {"figures": markdown(where, others, resting)} if others or resting else {}
+    tables |= {"broadcast": markdown(where, broadcast)} if broadcast else {}
+    _show(tables, checkout, write=options.write)
+
+
+def _show(tables: Mapping[str, str], checkout: Path, *, write: bool) -> None:
+    """Print tables, and put each between its marks on the page if that is wanted."""
+    page = checkout / "docs" / "benchmarks.md"
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        sys.stdout.write(f"{table}\n\n")
+        text = replace_figures(text, table, name=name)
+    if write:
+        page.write_text(text, encoding="utf-8")
+
+
+async def _measure_large(options: argparse.Namespace, servers: Servers) -> Large:
+    async with prepared(servers, people=1) as workload:
+        return await tell_everybody(servers, workload, people=options.people or _MANY_PEOPLE)
 
 
 async def _measure(options: argparse.Namespace, servers: Servers) -> tuple[list[Run], list[Resting]]:
@@ -66,10 +93,21 @@ async def _measure(options: argparse.Namespace, servers: Servers) -> tuple[list[
             concurrency=options.concurrency,
         )
         intakes = Intakes(servers, workload, seconds=options.seconds)
+        broadcasts = Broadcasts(
+            servers,
+            workload.pool,
+            tenant_id=workload.tenant_id,
+            people=options.people or _PEOPLE,
+            usual_people=max((options.people or _PEOPLE) // 10, 1),
+        )
         resting = await rest(servers, seconds=_IDLE_SECONDS) if options.only in {None, "idle"} else []
-        for number in _rounds(-1 if options.only == "idle" else options.rounds):
+        for number in _rounds(-1 if options.only in {"idle", "s3"} else options.rounds):
             measured = await drains.round(number) if options.only in {None, "s1"} else []
             measured += await intakes.round(number) if options.only in {None, "s4"} else []
+            runs += measured if number else []
+        # After the others, whose people it replaces.
+        for number in _rounds(options.rounds if options.only in {None, "s3"} else -1):
+            measured = await broadcasts.round(number)
             runs += measured if number else []
     return runs, resting
 

@@ -32,6 +32,7 @@ class Started:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    ends_with: Sequence[int] = (0,)
 
     def check(self) -> None:
         """Raise `ContenderError` with the end of its output when it has ended."""
@@ -60,6 +61,8 @@ class Program:
     name: str
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    ends_with: Sequence[int] = (0,)
+    """What it answers SIGTERM with."""
 
 
 @contextlib.asynccontextmanager
@@ -74,7 +77,7 @@ async def running(program: Program, logs: Path) -> AsyncIterator[Started]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    started = Started(program.name, process, log)
+    started = Started(program.name, process, log, program.ends_with)
     try:
         yield started
         await _stop(started)
@@ -123,5 +126,5 @@ async def _stop(started: Started) -> None:
     started.check()
     started.process.send_signal(signal.SIGTERM)
     code = await asyncio.to_thread(started.process.wait, _STOP_SECONDS)
-    if code != 0:
+    if code not in started.ends_with:
         raise ContenderError(f"{started.name} stopped with {code}: {started.tail}")

@@ -30,6 +30,8 @@ class Verdict:
 
 
 CARILLON_SINGLE = "Carillon, one delivery a message"
+CARILLON_BROADCAST = "Carillon, a broadcast from end to end"
+USUAL_PRODUCT = "FastAPI, SQLAlchemy and Celery, the same"
 CARILLON_CHUNKS = "Carillon, chunks of 200"
 FLOOR = "hand-batched floor"
 CELERY = "Celery"
@@ -40,6 +42,7 @@ GOALS = (
     Goal("S1a", CARILLON_SINGLE, FLOOR, 0.4),
     Goal("S1a", CARILLON_SINGLE, CELERY, 4),
     Goal("S1b", CARILLON_CHUNKS, FLOOR, 1.5),
+    Goal("S3", CARILLON_BROADCAST, USUAL_PRODUCT, 6),
     Goal("S4", CARILLON_INTAKE, NO_DATABASE, 0.4),
 )
 
@@ -49,6 +52,9 @@ IDLE_CPU = 0.05
 
 IDLE_RESIDENT = 120 * 1024 * 1024
 """Bytes of memory that each service may hold then; the servers are not ours to judge."""
+
+FAN_OUT_GROWTH = 50 * 1024 * 1024
+"""Bytes by which the dispatcher may grow, however many people an event is for."""
 
 
 def verdicts(runs: Sequence[Run], goals: Sequence[Goal] = GOALS) -> list[Verdict]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.goals import IDLE_CPU, IDLE_RESIDENT, Verdict, verdicts
+from bench.goals import FAN_OUT_GROWTH, IDLE_CPU, IDLE_RESIDENT, Verdict, verdicts
+from bench.large import Large
 from bench.results import Resting, Run, spread_of
 
-_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
+_MARKS = "<!-- {}: begin -->", "<!-- {}: end -->"
 _MEGABYTE = 1024 * 1024
 
 
@@ -61,13 +62,34 @@ def as_json(where: Surroundings, runs: Sequence[Run], resting: Sequence[Resting]
     }
 
 
-def replace_figures(page: str, figures: str) -> str:
-    """Return the page with the figures between its marks replaced. Raises ``ValueError`` without marks."""
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+def replace_figures(page: str, figures: str, *, name: str = "figures") -> str:
+    """Return the page with what stands between these marks replaced. Raises ``ValueError`` without marks."""
+    first, last = (mark.format(name) for mark in _MARKS)
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition(last)
     if not (begin and end):
-        raise ValueError(f"the page has no {_BEGIN} ... {_END}")
-    return f"{before}{_BEGIN}\n\n{figures}\n\n{_END}{after}"
+        raise ValueError(f"the page has no {first} ... {last}")
+    return f"{before}{first}\n\n{figures}\n\n{last}{after}"
+
+
+def large_table(where: Surroundings, large: Large) -> str:
+    """Return the figures of one large broadcast."""
+    rows = [
+        ("people", f"{large.people:,}", ""),
+        ("until all was planned and published", f"{large.dispatched:.0f} s", ""),
+        ("until the last delivery was recorded", f"{large.delivered:.0f} s", ""),
+        ("deliveries/s", f"{large.rate:,.0f}", ""),
+        ("the database grew by", f"{large.room / _MEGABYTE:,.0f} MB", ""),
+        *(_growth(name, grown) for name, grown in large.growth.items()),
+    ]
+    head = [["what", "measured", "goal"], ["---", "---:", "---"]]
+    return "\n".join([str(where), "", *(_row(row) for row in [*head, *rows])])
+
+
+def _growth(name: str, grown: int) -> tuple[str, str, str]:
+    goal = FAN_OUT_GROWTH // _MEGABYTE
+    wanted = f"< {goal} MB: {_yes(grown < FAN_OUT_GROWTH)}" if name == "dispatcher" else ""
+    return f"{name} grew by", f"{grown / _MEGABYTE:.0f} MB", wanted
 
 
 def _figures(runs: Sequence[Run]) -> Iterator[str]:
