@@ -299,7 +299,8 @@ def _usual_environment(servers: Servers, smtp_port: int) -> dict[str, str]:
 
 def _usual_programs(port: int, environment: Mapping[str, str]) -> list[Program]:
     module = "bench.floors.usual_product"
-    options = [f"--concurrency={os.cpu_count()}", "--without-gossip", "--without-mingle"]
+    processes = 2 * (os.cpu_count() or 1)  # half of the time they wait for commits
+    options = [f"--concurrency={processes}", "--without-gossip", "--without-mingle"]
     options += ["--without-heartbeat", "--loglevel=WARNING", "--pool=prefork"]
     web = ["uvicorn", f"{module}:web", "--port", str(port), "--log-level", "warning"]
     return [

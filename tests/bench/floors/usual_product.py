@@ -178,9 +178,8 @@ def deliver_inapp(notification_id: int) -> None:
                 notification_id=notification.id, subscriber_id=person.id, title=event.title, body=event.body
             )
         )
-        session.execute(
-            update(Subscriber).where(Subscriber.id == person.id).values(unread=Subscriber.unread + 1)
-        )
+        counted = update(Subscriber).where(Subscriber.id == person.id).values(unread=Subscriber.unread + 1)
+        session.execute(counted, execution_options={"synchronize_session": False})
         notification.status, notification.updated_at = "delivered", func.clock_timestamp()
 
 
