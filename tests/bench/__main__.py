@@ -52,6 +52,8 @@ def main() -> None:
         with private_servers() as servers:
             large = uvloop.run(_measure_large(options, servers))
         _show({"large broadcast": large_table(where, large)}, checkout, write=options.write)
+        if not large.is_bounded:
+            sys.exit(f"The dispatcher grew by {large.growth['dispatcher']:,} bytes.")
         return
     with private_servers() as servers:
         runs, resting = uvloop.run(_measure(options, servers))

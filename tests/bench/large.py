@@ -10,6 +10,7 @@ from uuid import UUID
 from bench.accounting import Usage
 from bench.broadcast import MESSAGE, RunningPlatform, make_key, post, running_platform
 from bench.contender import ContenderError
+from bench.goals import FAN_OUT_GROWTH
 from bench.results import check_count
 from bench.servers import Servers
 from bench.workload import Workload
@@ -59,6 +60,11 @@ class Large:
     def rate(self) -> float:
         """Deliveries a second, from the request to the last record."""
         return self.people / self.delivered
+
+    @property
+    def is_bounded(self) -> bool:
+        """True when the dispatcher's memory does not grow with the audience."""
+        return self.growth["dispatcher"] < FAN_OUT_GROWTH
 
 
 async def tell_everybody(servers: Servers, workload: Workload, *, people: int) -> Large:

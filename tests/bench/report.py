@@ -80,16 +80,11 @@ def large_table(where: Surroundings, large: Large) -> str:
         ("until the last delivery was recorded", f"{large.delivered:.0f} s", ""),
         ("deliveries/s", f"{large.rate:,.0f}", ""),
         ("the database grew by", f"{large.room / _MEGABYTE:,.0f} MB", ""),
-        *(_growth(name, grown) for name, grown in large.growth.items()),
+        *((f"{name} grew by", f"{grown / _MEGABYTE:.0f} MB", "") for name, grown in large.growth.items()),
+        ("the dispatcher is bounded", _yes(large.is_bounded), f"< {FAN_OUT_GROWTH // _MEGABYTE} MB"),
     ]
     head = [["what", "measured", "goal"], ["---", "---:", "---"]]
     return "\n".join([str(where), "", *(_row(row) for row in [*head, *rows])])
-
-
-def _growth(name: str, grown: int) -> tuple[str, str, str]:
-    goal = FAN_OUT_GROWTH // _MEGABYTE
-    wanted = f"< {goal} MB: {_yes(grown < FAN_OUT_GROWTH)}" if name == "dispatcher" else ""
-    return f"{name} grew by", f"{grown / _MEGABYTE:.0f} MB", wanted
 
 
 def _figures(runs: Sequence[Run]) -> Iterator[str]:

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 from bench.accounting import cpu_of, tree_of, usages
-from bench.goals import Goal, verdicts
-from bench.report import replace_figures
+from bench.goals import FAN_OUT_GROWTH, Goal, verdicts
+from bench.large import Large
+from bench.report import Surroundings, large_table, replace_figures
 from bench.results import CountError, Run, check_accepted, check_count, check_empty, ratios, spread_of
 
 
@@ -48,6 +49,15 @@ def test_a_goal_is_met_when_the_lower_quartile_meets_it() -> None:
     )
     found = {verdict.goal: verdict.met for verdict in verdicts(runs, [reached, missed, unmeasured])}
     assert found == {reached: True, missed: False}
+
+
+@pytest.mark.parametrize(("grown", "met"), [(FAN_OUT_GROWTH - 1, "yes"), (FAN_OUT_GROWTH, "no")])
+def test_a_large_broadcast_is_judged_by_what_the_dispatcher_grew(grown: int, met: str) -> None:
+    growth = {"api": 10 * FAN_OUT_GROWTH, "dispatcher": grown}
+    large = Large(people=1000, dispatched=1.0, delivered=4.0, growth=growth, room=0)
+    assert large.rate == 250
+    where = Surroundings("2026-11-22", "abc", "2 cores", "3.11", 0.5)
+    assert f"| the dispatcher is bounded | {met} | < 50 MB |" in large_table(where, large)
 
 
 def test_the_spread_of_one_value_is_that_value() -> None:
