@@ -1,6 +1,8 @@
 """Each service is asked to stop while events arrive: it finishes what it holds, and nobody notices."""
 
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from support.platform import Platform
 from support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
+
+SERVICES = ["api", "dispatcher", "email-worker", "whatsapp-worker", "inapp-worker"]
 
 ROUNDS = 2
 _SLOW = [{"fault": "slow", "match": "*", "delay_seconds": 0.5}]
@@ -94,3 +98,26 @@ async def test_everything_stops_at_once_and_goes_on_where_it_was(platform: Platf
         report = await check(platform, flow.ledger, seconds=120)
     report.assert_clean()
     assert await _in_doubt(platform, flow) == {"lost": 0, "dead": 0}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+async def test_a_service_that_is_asked_to_stop_while_it_starts_ends(
+    shared_ground: Platform, name: str
+) -> None:
+    second = f"{name}-2"
+    await shared_ground.spawn(second)
+    pid = shared_ground.processes[second].pid
+
+    async def listens() -> bool:
+        return _catches(pid, signal.SIGTERM)
+
+    await eventually(listens, seconds=60, what=f"{second} to heed signals")
+    assert await shared_ground.stopped(second) == 0
+    assert '"stopping"' in shared_ground.log_tail(second, size=1_000_000)
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    """Tell whether a process has a handler of its own for a signal (proc(5), SigCgt)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) & (1 << (number - 1)))

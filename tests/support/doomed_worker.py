@@ -32,7 +32,8 @@ class Supervisor:
         deaths = 0
         while not self._stopping:
             self._start()
-            assert self._child is not None
+            if self._child is None:
+                return
             _, status = os.waitpid(self._child, 0)
             self._child = None
             deaths += os.WIFSIGNALED(status)
@@ -41,7 +42,7 @@ class Supervisor:
     def _start(self) -> None:
         """Fork while nobody can ask us to stop, so that the request reaches one of the two for certain."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        self._child = os.fork()
+        self._child = None if self._stopping else os.fork()
         if self._child == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -103,3 +103,11 @@ async def test_callbacks_run_before_anything_that_waits() -> None:
     assert order == ["callback"]
     await waiter
     assert order == ["callback", "waiter"]
+
+
+def test_a_callback_that_comes_after_the_request_is_called_at_once() -> None:
+    shutdown, called = Shutdown(), list[str]()
+    shutdown.request()
+    shutdown.on_request(lambda: called.append("late"))
+    shutdown.request()
+    assert called == ["late"]

@@ -51,7 +51,7 @@ async def breaker_is(platform: Platform, worker: str, provider: str, state: str)
             shown = (await http.get(f"{platform.url_of(worker)}/metrics", timeout=5)).text
         return any(line in one for one in shown.splitlines() if one.startswith("carillon_provider_breaker"))
 
-    await eventually(look, seconds=60, what=f"the breaker of {provider} to be {state}")
+    await eventually(look, seconds=120, what=f"the breaker of {provider} to be {state}")
 
 
 async def calls_met(platform: Platform, fault: str, *, least: int, since: datetime) -> None:

@@ -29,8 +29,10 @@ class Shutdown:
             callback()
 
     def on_request(self, callback: Callable[[], None]) -> None:
-        """Call this at once when the stop is asked for, before tasks that wait are woken."""
+        """Call this when the stop is asked for, before tasks that wait are woken, or now if it was."""
         self._callbacks.append(callback)
+        if self.requested:
+            callback()
 
     async def wait(self) -> None:
         """Return when the stop has been asked for."""
