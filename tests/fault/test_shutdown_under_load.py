@@ -101,9 +101,7 @@ async def test_everything_stops_at_once_and_goes_on_where_it_was(platform: Platf
 
 
 @pytest.mark.parametrize("name", SERVICES)
-async def test_a_service_that_is_asked_to_stop_while_it_starts_ends(
-    shared_ground: Platform, name: str
-) -> None:
+async def test_a_service_asked_to_stop_while_it_starts_ends(shared_ground: Platform, name: str) -> None:
     second = f"{name}-2"
     await shared_ground.spawn(second)
     pid = shared_ground.processes[second].pid
