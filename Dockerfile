@@ -26,6 +26,7 @@ COPY services/email-worker/pyproject.toml services/email-worker/
 COPY services/whatsapp-worker/pyproject.toml services/whatsapp-worker/
 COPY services/inapp-worker/pyproject.toml services/inapp-worker/
 COPY cli/pyproject.toml cli/
+COPY clients/python/pyproject.toml clients/python/
 COPY deploy/local/pyproject.toml deploy/local/
 COPY deploy/mock-providers/pyproject.toml deploy/mock-providers/
 

@@ -1,0 +1,71 @@
+"""Subscribers, roles and topics."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from carillon_client.blocking.wire import Wire
+from carillon_client.people import Subscriber, Token
+from carillon_client.requests import people
+
+TOKEN_SECONDS = 3600
+"""The longest that a subscriber token lives."""
+
+
+class Subscribers:
+    """`/v1/subscribers` [subscribers:write]."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def put(
+        self,
+        subscriber: str,
+        *,
+        email: str | None = None,
+        phone: str | None = None,
+        locale: str | None = None,
+        time_zone: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Subscriber:
+        """Register a person, or replace what is known of them: what is left out is removed."""
+        call = people.put(
+            subscriber, email=email, phone=phone, locale=locale, time_zone=time_zone, attributes=attributes
+        )
+        return self._wire.perform(call)
+
+    def get(self, subscriber: str) -> Subscriber:
+        """Return a person with roles and topics. Raises `NotFoundError`."""
+        return self._wire.perform(people.get_subscriber(subscriber))
+
+    def list(self) -> Iterator[Subscriber]:
+        """Yield everybody by id, page by page."""
+        return self._wire.rows(people.list_subscribers())
+
+    def delete(self, subscriber: str) -> None:
+        """Forget a person: addresses, roles, topics and preferences. Raises `NotFoundError`."""
+        self._wire.perform(people.delete(subscriber))
+
+    def token(self, subscriber: str, *, topics: Sequence[str] = (), seconds: int = TOKEN_SECONDS) -> Token:
+        """Return a token for this person's own feed. `topics` may be streamed besides those they follow."""
+        return self._wire.perform(people.token(subscriber, topics=topics, seconds=seconds))
+
+
+class Groups:
+    """`/v1/roles` or `/v1/topics`: who belongs to them [subscribers:write]."""
+
+    def __init__(self, wire: Wire, group: str) -> None:
+        self._wire = wire
+        self._group = group
+
+    def add(self, name: str, subscriber: str) -> None:
+        """Give somebody a role, or let them follow a topic. Twice is the same as once."""
+        self._wire.perform(people.member("PUT", self._group, name, subscriber))
+
+    def remove(self, name: str, subscriber: str) -> None:
+        """Take a role from somebody, or end their following a topic."""
+        self._wire.perform(people.member("DELETE", self._group, name, subscriber))
+
+    def members(self, name: str) -> Iterator[str]:
+        """Yield the ids of those who have the role or follow the topic."""
+        for member in self._wire.rows(people.list_members(self._group, name)):
+            yield member.id

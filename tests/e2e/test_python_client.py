@@ -1,0 +1,390 @@
+"""What the Python client is told by the platform, and by the fake in its place: the same."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from carillon_client import (
+    AsyncCarillon,
+    Carillon,
+    ConflictError,
+    DeadLetterFilter,
+    Event,
+    Frame,
+    InvalidContentError,
+    NotFoundError,
+    Notification,
+    Person,
+    Ready,
+    RetryPolicy,
+    Signal,
+    UnauthorizedError,
+    Update,
+    message,
+)
+from support.seen import Seen
+from support.tenant import Tenant
+from support.two_carillons import SECONDS, Side
+from support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+async def side(platform: Seen) -> AsyncIterator[Side]:
+    tenant: Tenant = await platform.new_tenant()
+
+    async def register(name: str, body: dict[str, Any]) -> None:
+        reply = await tenant.http.put(f"/v1/event-types/{name}", json=body)
+        assert reply.is_success, reply.text
+        if "email" in body["channels"]:
+            mail = {"subject": "Ticket {{ data.n }}", "text": "Number {{ data.n }}"}
+            path = f"/v1/event-types/{name}/templates/email/en"
+            assert (await tenant.http.put(path, json=mail)).is_success
+        item = {"title": "Ticket {{ data.n }}", "body": "Number {{ data.n }}"}
+        path = f"/v1/event-types/{name}/templates/inapp/en"
+        assert "inapp" not in body["channels"] or (await tenant.http.put(path, json=item)).is_success
+
+    url = platform.api_url
+    patient = RetryPolicy(budget_seconds=SECONDS)
+    async with (
+        AsyncCarillon(url, tenant.key, source="/test", retry=patient) as carillon,
+        AsyncCarillon(url, "ck_0000000000000000_secret") as stranger,
+    ):
+        with Carillon(url, tenant.key, source="/test", retry=patient) as blocking:
+            yield Side(carillon, blocking, register, stranger)
+
+
+async def test_an_event_is_accepted_once_and_then_a_duplicate(side: Side) -> None:
+    await side.people("anna")
+    event = message("Hello", "It works", users=["anna"], channels=["inapp"])
+    first = await side.carillon.send(event)
+    again = await side.carillon.send(event)
+    assert (first.status, first.duplicate) == ("accepted", False)
+    assert (again.id, again.duplicate) == (first.id, True)
+    other = message("Hello", "Something else", users=["anna"], channels=["inapp"], id=event.id)
+    with pytest.raises(ConflictError) as raised:
+        await side.carillon.send(other)
+    assert raised.value.event_id == first.id
+    elsewhere = message("Hello", "Something else", users=["anna"], id=event.id, source="/elsewhere")
+    assert not (await side.carillon.send(elsewhere)).duplicate
+
+
+@pytest.mark.parametrize(
+    ("event", "pointer"),
+    [
+        (Event("never.registered", users=["anna"]), "/type"),
+        (Event("ticket.solved"), "/audience"),
+        (Event("ticket.solved", users=["anna"], channels=["email"]), "/channels/0"),
+        (Event("ticket.solved", users=["anna"], category="mine"), "/category"),
+        (Event("ticket.solved", users=[""]), "/audience/users/0"),
+        (Event("ticket.solved", users=["anna"], deliver_at=datetime(2999, 1, 1, tzinfo=UTC)), "/deliver_at"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_is_wrong_is_named(side: Side, event: Event, pointer: str) -> None:
+    await side.register("ticket.solved")
+    with pytest.raises(InvalidContentError) as raised:
+        await side.carillon.send(event)
+    assert raised.value.slug == "invalid-content"
+    assert pointer in {fault.pointer for fault in raised.value.errors}
+
+
+async def test_many_events_have_a_result_each_in_their_order(side: Side) -> None:
+    await side.people("anna")
+    good = message("Hello", "One", users=["anna"], channels=["inapp"])
+    changed = message("Hello", "Other", users=["anna"], channels=["inapp"], id=good.id)
+    results = await side.carillon.send_many([good, Event("never.registered"), good, changed])
+    assert [type(sent.error) for sent in results] == [
+        type(None),
+        InvalidContentError,
+        type(None),
+        ConflictError,
+    ]
+    first, third = results[0].result(), results[2].result()
+    assert (first.duplicate, third.duplicate, third.id) == (False, True, first.id)
+    assert await side.carillon.send_many([]) == []
+
+
+async def test_users_roles_and_topics_are_reached_once(side: Side) -> None:
+    kind = await side.register("ticket.solved")
+    await side.people("anna", "bat", role="support")
+    await side.people("cem", topic="ticket:42")
+    carillon = side.carillon
+    both = await carillon.send_to_users_and_roles(["anna", "nobody"], ["support"], Event(kind, {"n": 1}))
+    roles = await carillon.send_to_roles(["support"], Event(kind, {"n": 2}, exclude=["bat"], actor="anna"))
+    topics = await carillon.send_to_topics(["ticket:42"], Event(kind, {"n": 3}))
+    everyone = await carillon.send(Event(kind, {"n": 4}, everyone=True))
+    assert await side.deliveries(both.id) == {
+        ("anna", "inapp", "delivered", None),
+        ("bat", "inapp", "delivered", None),
+        ("nobody", "inapp", "skipped", "unknown_subscriber"),
+    }
+    assert await side.deliveries(roles.id) == {
+        ("anna", "inapp", "skipped", "actor"),
+        ("bat", "inapp", "skipped", "excluded"),
+    }
+    assert await side.deliveries(topics.id) == {("cem", "inapp", "delivered", None)}
+    assert {person for person, *_ in await side.deliveries(everyone.id)} == {"anna", "bat", "cem"}
+
+
+async def test_somebody_given_by_address_is_registered(side: Side) -> None:
+    guest = Person("guest", email="guest@example.org")
+    accepted = await side.carillon.send(message("Welcome", "Come in", users=[guest], channels=["email"]))
+    assert await side.deliveries(accepted.id) == {("guest", "email", "sent", None)}
+    assert (await side.carillon.subscribers.get("guest")).email == "guest@example.org"
+    await side.carillon.subscribers.put("mute")
+    unreachable = await side.carillon.send(message("Welcome", "Come in", users=["mute"], channels=["email"]))
+    assert await side.deliveries(unreachable.id) == {("mute", "email", "skipped", "no_address")}
+
+
+async def test_an_event_is_shown_and_listed_newest_first(side: Side) -> None:
+    kind = await side.register("ticket.solved")
+    await side.people("anna")
+    sent = await side.carillon.send_many([Event(kind, {"n": n}, users=["anna"]) for n in range(60)])
+    last = await side.completed(sent[-1].result().id)
+    assert (last.type, last.source, last.external_id) == (kind, "/test", sent[-1].event.id)
+    assert (last.data, last.audience) == ({"n": 59}, {"users": ["anna"]})
+    assert (last.progress.total, last.progress.percent) == (1, 100)
+    listed = [each.id async for each in side.carillon.events.list(type=kind)]
+    assert len(listed) == 60
+    assert set(listed) == {each.result().id for each in sent}
+    assert [each async for each in side.carillon.events.list(type="another")] == []
+    with pytest.raises(NotFoundError):
+        await side.carillon.events.get(uuid4())
+
+
+async def test_an_event_to_come_can_be_cancelled(side: Side) -> None:
+    kind = await side.register("ticket.solved")
+    await side.people("anna", "bat")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    event = Event(kind, {"n": 1}, users=["anna", "bat"], deliver_at=tomorrow)
+    accepted = await side.carillon.send(event)
+    assert accepted.status == "scheduled"
+    for _ in range(2):
+        cancelled = await side.carillon.events.cancel(accepted.id)
+        assert (cancelled.stopped, cancelled.already_sent, cancelled.unplanned) == (0, 0, 2)
+    assert (await side.carillon.events.get(accepted.id)).status == "cancelled"
+
+
+async def test_an_event_that_waits_for_approval_goes_on_or_not(side: Side) -> None:
+    kind = await side.register("campaign", approval=True)
+    await side.people("anna")
+    first, second = [
+        sent.result()
+        for sent in await side.carillon.send_many([Event(kind, {"n": n}, users=["anna"]) for n in (1, 2)])
+    ]
+    assert first.status == second.status == "pending_approval"
+    assert (await side.carillon.events.approve(first.id, reason="good")).status == "accepted"
+    assert (await side.carillon.events.reject(second.id)).status == "rejected"
+    await side.completed(first.id)
+    with pytest.raises(ConflictError):
+        await side.carillon.events.approve(second.id)
+
+
+async def test_subscribers_are_registered_replaced_listed_and_forgotten(side: Side) -> None:
+    people = side.carillon.subscribers
+    await people.put("anna", email="anna@example.org", attributes={"name": "Anna"})
+    await side.carillon.roles.add("support", "anna")
+    replaced = await people.put("anna", locale="mn-MN", time_zone="Asia/Ulaanbaatar")
+    assert (replaced.email, replaced.locale, replaced.attributes) == (None, "mn-MN", {})
+    assert replaced.roles == ("support",)
+    await people.put("bat")
+    assert [each.id async for each in people.list()] == ["anna", "bat"]
+    assert [each async for each in side.carillon.roles.members("support")] == ["anna"]
+    await side.carillon.roles.remove("support", "anna")
+    assert [each async for each in side.carillon.roles.members("support")] == []
+    with pytest.raises(InvalidContentError) as raised:
+        await people.put("anna", email="nobody")
+    assert [fault.pointer for fault in raised.value.errors] == ["/email"]
+    await people.delete("anna")
+    for call in (
+        people.get("anna"),
+        people.delete("anna"),
+        people.token("anna"),
+        side.carillon.roles.add("x", "anna"),
+    ):
+        with pytest.raises(NotFoundError):
+            await call
+
+
+async def test_a_feed_is_read_and_changed(side: Side) -> None:
+    kind = await side.register("ticket.solved")
+    await side.people("anna")
+    inbox = side.carillon.inbox("anna")
+    for n in range(3):
+        accepted = await side.carillon.send(Event(kind, {"n": n}, users=["anna"]))
+        await side.completed(accepted.id)
+    newest, middle, oldest = [item async for item in inbox.list()]
+    assert (newest.title, newest.body, newest.type) == ("Ticket 2", "Number 2", kind)
+    changed = await inbox.change(newest.id, read=True)
+    assert changed.item.read_at is not None
+    assert (changed.counts.unread, changed.counts.unseen, changed.counts.seq) == (2, 2, 4)
+    assert [item.id async for item in inbox.list("unread")] == [middle.id, oldest.id]
+    both = await inbox.change_many([middle.id, uuid4()], archived=True)
+    assert ([item.id for item in both.items], both.counts.unread) == ([middle.id], 1)
+    assert [item.id async for item in inbox.list("archived")] == [middle.id]
+    assert (await inbox.delete(oldest.id)).counts.unread == 0
+    with pytest.raises(NotFoundError):
+        await inbox.delete(oldest.id)
+    await inbox.change(newest.id, read=False)
+    assert (await inbox.counts()).unread == 1
+    assert (await inbox.read_all()).counts.unread == 0
+    with pytest.raises(InvalidContentError):
+        await inbox.change(newest.id)
+
+
+async def _next(frames: AsyncIterator[Frame]) -> Frame:
+    async with asyncio.timeout(SECONDS):
+        return await anext(frames)
+
+
+async def test_a_stream_shows_what_happens_and_goes_on_where_it_was(side: Side) -> None:
+    kind = await side.register("ticket.solved")
+    await side.people("anna")
+    inbox = side.carillon.inbox("anna")
+    async with aclosing(side.carillon.stream("anna", topics=["job:17"])) as frames:
+        ready = await _next(frames)
+        assert isinstance(ready, Ready)
+        assert (ready.counts.unread, ready.counts.seq) == (0, 0)
+        await side.carillon.send(Event(kind, {"n": 1}, users=["anna"]))
+        shown = await _next(frames)
+        assert isinstance(shown, Notification)
+        assert (shown.item.title, shown.counts.unread, shown.counts.seq) == ("Ticket 1", 1, 1)
+        await side.carillon.signal("job.progress", {"percentage": 40}, topics=["job:17"])
+        assert await _next(frames) == Signal(name="job.progress", data={"percentage": 40}, topic="job:17")
+    await inbox.change(shown.item.id, read=True)
+    await side.carillon.send(Event(kind, {"n": 2}, users=["anna"]))
+    await eventually(lambda: _has(side, "anna", 2), seconds=SECONDS, what="the second item")
+    async with aclosing(side.carillon.stream("anna", last_event_id=shown.counts.seq)) as frames:
+        assert isinstance(await _next(frames), Ready)
+        updated, second = await _next(frames), await _next(frames)
+        assert isinstance(updated, Update)
+        assert [(state.id, state.read) for state in updated.items] == [(shown.item.id, True)]
+        assert isinstance(second, Notification)
+        assert (second.item.title, second.counts.seq) == ("Ticket 2", 3)
+        await inbox.read_all()
+        marked = await _next(frames)
+        assert isinstance(marked, Update)
+        assert marked.all == {"read": True}
+        await inbox.delete(shown.item.id)
+        deleted = await _next(frames)
+        assert isinstance(deleted, Update)
+        assert [(state.id, state.deleted) for state in deleted.items] == [(shown.item.id, True)]
+
+
+async def _has(side: Side, subscriber: str, count: int) -> bool:
+    return len([item async for item in side.carillon.inbox(subscriber).list()]) == count
+
+
+async def test_a_stream_of_somebody_unknown_ends_at_once(side: Side) -> None:
+    with pytest.raises(NotFoundError):
+        await _next(side.carillon.stream("nobody"))
+
+    async def forged() -> str:
+        return "e30.e30.e30"
+
+    with pytest.raises(UnauthorizedError):
+        await _next(side.carillon.stream(token=forged))
+
+
+async def test_dead_letters_are_found_tried_and_replayed(side: Side) -> None:
+    kind = await side.register("report", channels=["email"], retry={"email": {"max_attempts": 1}})
+    person, address = f"u-{uuid4().hex[:8]}", f"500+{uuid4().hex[:8]}@example.org"
+    await side.carillon.subscribers.put(person, email=address)
+    accepted = await side.carillon.send(Event(kind, {"n": 7}, users=[person]))
+    assert {status for _, _, status, _ in await side.deliveries(accepted.id)} == {"dead"}
+    wanted = DeadLetterFilter(channel="email", event_type=kind)
+    (dead,) = [each async for each in side.carillon.dead_letters.list(wanted)]
+    assert (dead.event_id, dead.subscriber, dead.reason) == (accepted.id, person, "retries_exhausted")
+    assert len(dead.attempts) == 1
+    count = await side.carillon.dead_letters.count(wanted)
+    assert (count.total, count.by_reason) == (1, {"retries_exhausted": 1})
+    detail = await side.carillon.dead_letters.get(dead.id)
+    assert detail.preview is not None
+    assert (detail.preview.rendered or {})["subject"] == "Ticket 7"
+    would = await side.carillon.dead_letters.preview_replay(wanted)
+    assert (would.matched, would.acted, would.complete) == (1, 1, True)
+    mended = {"address": {"email": f"{person}@example.org"}}
+    named = DeadLetterFilter(ids=[dead.id])
+    started = await side.carillon.dead_letters.replay(named, reason="mended", overrides=mended)
+    assert started.matched == 1
+
+    async def done() -> bool:
+        return (await side.carillon.operations.get(started.operation_id)).status == "done"
+
+    await eventually(done, seconds=SECONDS, what="the replay to be done")
+    assert (await side.carillon.operations.get(started.operation_id)).acted == 1
+
+    async def sent() -> bool:
+        return (await side.carillon.deliveries.get(dead.id)).status == "sent"
+
+    await eventually(sent, seconds=SECONDS, what="the delivery to be sent")
+    assert (await side.carillon.dead_letters.count(wanted)).total == 0
+
+
+async def test_dead_letters_are_given_up_for_a_reason(side: Side) -> None:
+    kind = await side.register("report", channels=["email"], retry={"email": {"max_attempts": 1}})
+    await side.carillon.subscribers.put("anna", email=f"500+{uuid4().hex[:8]}@example.org")
+    accepted = await side.carillon.send(Event(kind, {"n": 7}, users=["anna"]))
+    await side.completed(accepted.id)
+    with pytest.raises(InvalidContentError):
+        await side.carillon.dead_letters.discard(DeadLetterFilter(), reason="too wide")
+    assert (await side.carillon.dead_letters.preview_discard(DeadLetterFilter(), everything=True)).acted == 1
+    started = await side.carillon.dead_letters.discard(
+        DeadLetterFilter(event_type=kind), reason="nobody needs it"
+    )
+
+    async def discarded() -> bool:
+        return {each.status async for each in side.carillon.deliveries.list(event=accepted.id)} == {
+            "discarded"
+        }
+
+    await eventually(discarded, seconds=SECONDS, what="the delivery to be discarded")
+    assert (await side.carillon.operations.get(started.operation_id)).kind == "discard"
+
+
+async def test_events_of_a_batcher_arrive(side: Side) -> None:
+    kind = await side.register("ticket.solved")
+    await side.people("anna")
+    async with side.carillon.batcher() as batcher:
+        answers = await asyncio.gather(
+            *(batcher.send(Event(kind, {"n": n}, users=["anna"])) for n in range(30))
+        )
+    assert len({answer.id for answer in answers}) == 30
+
+
+async def test_a_key_that_nobody_made_opens_nothing(side: Side) -> None:
+    with pytest.raises(UnauthorizedError):
+        await side.stranger.send(message("Hello", "World", everyone=True))
+
+
+async def test_the_blocking_client_is_told_the_same(side: Side) -> None:
+    kind = await side.register("ticket.solved")
+    await asyncio.to_thread(_blocking_story, side.blocking, kind)
+
+
+def _blocking_story(carillon: Carillon, kind: str) -> None:
+    carillon.subscribers.put("anna", email="anna@example.org")
+    carillon.roles.add("support", "anna")
+    assert list(carillon.roles.members("support")) == ["anna"]
+    frames = carillon.stream("anna")
+    assert isinstance(next(frames), Ready)
+    with carillon.batcher() as batcher:
+        accepted = batcher.send(Event(kind, {"n": 1}, roles=["support"]))
+    shown = next(frames)
+    assert isinstance(shown, Notification)
+    frames.close()
+    inbox = carillon.inbox("anna")
+    assert [item.id for item in inbox.list()] == [shown.item.id]
+    assert inbox.change(shown.item.id, read=True).counts.unread == 0
+    (delivery,) = carillon.deliveries.list(event=accepted.id)
+    assert carillon.deliveries.get(delivery.id).subscriber == "anna"
+    assert [each.id for each in carillon.events.list(type=kind)] == [accepted.id]
+    assert carillon.dead_letters.count().total == 0
+    with pytest.raises(NotFoundError):
+        carillon.operations.get(uuid4())

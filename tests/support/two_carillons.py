@@ -1,0 +1,53 @@
+"""Carillon twice: the platform as it runs, and the fake that products test with."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from carillon_client import AsyncCarillon, Carillon, EventDetail
+from support.waiting import eventually
+
+Register = Callable[[str, dict[str, Any]], Awaitable[None]]
+SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two, with a tenant of its own."""
+
+    carillon: AsyncCarillon
+    blocking: Carillon
+    register_type: Register
+    stranger: AsyncCarillon  # with a key that nobody made
+
+    async def register(self, event_type: str, **body: Any) -> str:
+        """Register an event type and return its name."""
+        await self.register_type(event_type, {"channels": ["inapp"]} | body)
+        return event_type
+
+    async def people(self, *subscribers: str, role: str | None = None, topic: str | None = None) -> None:
+        """Register people, with a mail address of their own name."""
+        for each in subscribers:
+            await self.carillon.subscribers.put(each, email=f"{each}@example.org", locale="en")
+            if role is not None:
+                await self.carillon.roles.add(role, each)
+            if topic is not None:
+                await self.carillon.topics.add(topic, each)
+
+    async def completed(self, event: UUID) -> EventDetail:
+        """Wait until an event has come to rest."""
+
+        async def look() -> EventDetail | None:
+            found = await self.carillon.events.get(event)
+            return found if found.status == "completed" else None
+
+        return await eventually(look, seconds=SECONDS, what=f"event {event} to be completed")  # type: ignore[return-value]  # it is true, so it is one
+
+    async def deliveries(self, event: UUID) -> set[tuple[str, str, str, str | None]]:
+        """Return (subscriber, channel, status, reason) of an event that has come to rest."""
+        await self.completed(event)
+        return {
+            (each.subscriber, each.channel, each.status, each.reason)
+            async for each in self.carillon.deliveries.list(event=event)
+        }
