@@ -38,11 +38,12 @@ class Side:
     async def completed(self, event: UUID) -> EventDetail:
         """Wait until an event has come to rest."""
 
-        async def look() -> EventDetail | None:
+        async def look() -> list[EventDetail]:
             found = await self.carillon.events.get(event)
-            return found if found.status == "completed" else None
+            return [found] if found.status == "completed" else []
 
-        return await eventually(look, seconds=SECONDS, what=f"event {event} to be completed")  # type: ignore[return-value]  # it is true, so it is one
+        (found,) = await eventually(look, seconds=SECONDS, what=f"event {event} to be completed")
+        return found
 
     async def deliveries(self, event: UUID) -> set[tuple[str, str, str, str | None]]:
         """Return (subscriber, channel, status, reason) of an event that has come to rest."""
