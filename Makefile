@@ -57,6 +57,10 @@ fault: setup ## Run every fault test, those too that take long (half an hour).
 inbox: ## Build the inbox for browsers anew, after a change in clients/javascript (needs Node).
 	@cd clients/javascript && npm ci --silent && npm run --silent types && npm run --silent build
 
+.PHONY: blocking
+blocking: setup ## Write the blocking Python client anew, after a change in its asynchronous one.
+	@$(RUN)python clients/python/make_blocking.py
+
 MINUTES ?= 10
 .PHONY: soak
 soak: setup ## Break things at random under traffic for MINUTES=10, then compare everything; SEED=n plays one again.

@@ -32,7 +32,11 @@ async def test_the_examples_of_the_guide_do_what_they_say(platform: Seen) -> Non
     item = {"title": "Solved", "body": "Ticket {{ data.ticket_id }}"}
     path = "/v1/event-types/ticket.solved/templates/inapp/en"
     assert (await tenant.http.put(path, json=item)).is_success
-    given = {"CARILLON_API_URL": platform.api_url, "CARILLON_API_KEY": tenant.key, "__name__": "guide"}
+    given: dict[str, object] = {
+        "CARILLON_API_URL": platform.api_url,
+        "CARILLON_API_KEY": tenant.key,
+        "__name__": "guide",
+    }
     await asyncio.to_thread(_run, GUIDE, given)
     assert len(_examples(GUIDE)) >= 7
 
