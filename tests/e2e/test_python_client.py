@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -26,6 +26,7 @@ from carillon_client import (
     Update,
     message,
 )
+from carillon_client.testing import FakeCarillon
 from support.seen import Seen
 from support.tenant import Tenant
 from support.two_carillons import SECONDS, Side
@@ -34,29 +35,50 @@ from support.waiting import eventually
 pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture
-async def side(platform: Seen) -> AsyncIterator[Side]:
+@asynccontextmanager
+async def _real(platform: Seen) -> AsyncIterator[Side]:
     tenant: Tenant = await platform.new_tenant()
 
     async def register(name: str, body: dict[str, Any]) -> None:
         reply = await tenant.http.put(f"/v1/event-types/{name}", json=body)
         assert reply.is_success, reply.text
-        if "email" in body["channels"]:
-            mail = {"subject": "Ticket {{ data.n }}", "text": "Number {{ data.n }}"}
-            path = f"/v1/event-types/{name}/templates/email/en"
-            assert (await tenant.http.put(path, json=mail)).is_success
-        item = {"title": "Ticket {{ data.n }}", "body": "Number {{ data.n }}"}
-        path = f"/v1/event-types/{name}/templates/inapp/en"
-        assert "inapp" not in body["channels"] or (await tenant.http.put(path, json=item)).is_success
+        contents = {
+            "email": {"subject": "Ticket {{ data.n }}", "text": "Number {{ data.n }}"},
+            "inapp": {"title": "Ticket {{ data.n }}", "body": "Number {{ data.n }}"},
+        }
+        for channel in body["channels"]:
+            path = f"/v1/event-types/{name}/templates/{channel}/en"
+            assert (await tenant.http.put(path, json=contents[channel])).is_success
 
-    url = platform.api_url
-    patient = RetryPolicy(budget_seconds=SECONDS)
+    settings: dict[str, Any] = {"source": "/test", "retry": RetryPolicy(budget_seconds=SECONDS)}
     async with (
-        AsyncCarillon(url, tenant.key, source="/test", retry=patient) as carillon,
-        AsyncCarillon(url, "ck_0000000000000000_secret") as stranger,
+        AsyncCarillon(platform.api_url, tenant.key, **settings) as carillon,
+        AsyncCarillon(platform.api_url, "ck_0000000000000000_secret") as stranger,
     ):
-        with Carillon(url, tenant.key, source="/test", retry=patient) as blocking:
+        with Carillon(platform.api_url, tenant.key, **settings) as blocking:
             yield Side(carillon, blocking, register, stranger)
+
+
+@asynccontextmanager
+async def _fake() -> AsyncIterator[Side]:
+    fake = FakeCarillon()
+
+    async def register(name: str, body: dict[str, Any]) -> None:
+        known = {key: value for key, value in body.items() if key in {"channels", "approval"}}
+        fake.register(name, title="Ticket {n}", body="Number {n}", **known)
+
+    async with (
+        fake.async_client(source="/test") as carillon,
+        fake.async_client(key="ck_0000000000000000_secret") as stranger,
+    ):
+        with fake.client(source="/test") as blocking:
+            yield Side(carillon, blocking, register, stranger)
+
+
+@pytest.fixture(params=["platform", "fake"])
+async def side(request: pytest.FixtureRequest, platform: Seen) -> AsyncIterator[Side]:
+    async with _real(platform) if request.param == "platform" else _fake() as opened:
+        yield opened
 
 
 async def test_an_event_is_accepted_once_and_then_a_duplicate(side: Side) -> None:
