@@ -45,6 +45,7 @@ CALLS: list[Call[Any]] = [
     events.cancel_delivery(ID, reason=None),
     events.signal("a", None, users=["u"], topics=[]),
     people.put("u", email=None, phone=None, locale=None, time_zone=None, attributes=None),
+    people.put_many([{"id": "u"}]),
     people.get_subscriber("u"),
     people.list_subscribers(),
     people.delete("u"),

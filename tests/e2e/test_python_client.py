@@ -234,6 +234,28 @@ async def test_subscribers_are_registered_replaced_listed_and_forgotten(side: Si
             await call
 
 
+async def test_many_people_are_registered_each_with_an_answer(side: Side) -> None:
+    people = side.carillon.subscribers
+    given: list[dict[str, Any]] = [
+        {"id": "anna", "email": "anna@example.org", "roles": ["support"], "attributes": {"name": "Anna"}},
+        {"id": "bat", "email": "bat@"},
+        {"id": "cem", "topics": ["ticket:42"]},
+    ]
+    results = [each async for each in people.put_many(given)]
+    assert [(each.id, each.status) for each in results] == [
+        ("anna", "created"),
+        ("bat", "refused"),
+        ("cem", "created"),
+    ]
+    assert isinstance(results[1].error, InvalidContentError)
+    assert [fault.pointer for fault in results[1].error.errors] == ["/email"]
+    assert [each.status async for each in people.put_many([given[0], {"id": "cem", "topics": []}])] == [
+        "unchanged",
+        "updated",
+    ]
+    assert ((await people.get("anna")).roles, (await people.get("cem")).topics) == (("support",), ())
+
+
 async def test_a_feed_is_read_and_changed(side: Side) -> None:
     kind = await side.register("ticket.solved")
     await side.people("anna")

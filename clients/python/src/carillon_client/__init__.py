@@ -68,7 +68,7 @@ from carillon_client.feed import (
 from carillon_client.following import UnreadableFrameError
 from carillon_client.gathering import BatchLimits
 from carillon_client.ids import new_id
-from carillon_client.people import Subscriber, Token
+from carillon_client.people import Imported, Subscriber, Token
 from carillon_client.retrying import ONCE, RetryPolicy
 from carillon_client.sending import Sent
 
@@ -103,6 +103,7 @@ __all__ = [
     "FieldError",
     "ForbiddenError",
     "Frame",
+    "Imported",
     "InboxItem",
     "InvalidContentError",
     "ItemState",

@@ -1,10 +1,12 @@
 """Who can be addressed."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from carillon_client.call import Answer
+from carillon_client.errors import ProblemError
 
 
 class Subscriber(Answer):
@@ -33,3 +35,14 @@ class Member(Answer):
     """Somebody who has a role or follows a topic."""
 
     id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of one of many people."""
+
+    id: str | None
+    """None when not even that could be read."""
+    status: str
+    """`created`, `updated`, `unchanged`, or `refused`."""
+    error: ProblemError | None = None

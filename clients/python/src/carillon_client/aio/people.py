@@ -1,10 +1,11 @@
 """Subscribers, roles and topics."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from carillon_client.aio.wire import AsyncWire
-from carillon_client.people import Subscriber, Token
+from carillon_client.people import Imported, Subscriber, Token
 from carillon_client.requests import people
 
 TOKEN_SECONDS = 3600
@@ -32,6 +33,18 @@ class AsyncSubscribers:
             subscriber, email=email, phone=phone, locale=locale, time_zone=time_zone, attributes=attributes
         )
         return await self._wire.perform(call)
+
+    async def put_many(self, many: Iterable[Mapping[str, Any]]) -> AsyncIterator[Imported]:
+        """Register many people, or change what is known of them; yields what became of each, in their order.
+
+        Each has an `id`, and what `put` takes; besides `roles` and `topics` (all of them) and `preferences`.
+        What is left out stays as it is, None removes it. One that is refused does not hold up the others, and
+        the whole may be repeated.
+        """
+        waiting = iter(many)
+        while part := list(islice(waiting, people.LINES)):
+            for line in await self._wire.perform(people.put_many(part)):
+                yield line
 
     async def get(self, subscriber: str) -> Subscriber:
         """Return a person with roles and topics. Raises `NotFoundError`."""

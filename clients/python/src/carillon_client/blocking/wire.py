@@ -95,12 +95,11 @@ class Wire:
             raise _not_reachable(error) from error
 
     def _arguments(self, request: Request) -> dict[str, Any]:
-        headers = dict(request.headers or {})
+        headers = {"Content-Type": "application/json"} if request.body is not None else {}
+        headers |= request.headers or {}
         credential = request.token or self._key
         if credential is not None:
             headers["Authorization"] = f"Bearer {credential}"
-        if request.body is not None:
-            headers["Content-Type"] = "application/json"
         return {
             "method": request.method,
             "url": request.path,

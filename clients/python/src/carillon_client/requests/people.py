@@ -3,8 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from carillon_client.call import Call, Page, changing, get, listing, place, writing
-from carillon_client.people import Member, Subscriber, Token
+from carillon_client.call import Call, Page, Request, changing, get, listing, place, writing
+from carillon_client.errors import error_of
+from carillon_client.event import to_json
+from carillon_client.people import Imported, Member, Subscriber, Token
+from carillon_client.problems import from_document
+
+LINES = 1_000
+"""People in one request: enough to be quick, and done within the time of one attempt."""
 
 
 def put(
@@ -26,6 +32,14 @@ def put(
     }
     body = {name: value for name, value in given.items() if value is not None}
     return writing("PUT", place("subscribers", subscriber), Subscriber, body=body)
+
+
+def put_many(many: Sequence[Mapping[str, Any]]) -> Call[list[Imported]]:
+    """Register many people, or change what is known of them. Repeating it changes nothing."""
+    body = b"".join(to_json(dict(person)) + b"\n" for person in many)
+    headers = {"Content-Type": "application/jsonl"}
+    request = Request("POST", "/v1/subscribers:bulk", body=body, headers=headers)
+    return Call(request, lambda said: [_imported(line) for line in said["data"]])
 
 
 def get_subscriber(subscriber: str) -> Call[Subscriber]:
@@ -57,6 +71,12 @@ def list_members(group: str, name: str) -> Call[Page[Member]]:
 def member(method: str, group: str, name: str, subscriber: str) -> Call[None]:
     """Add (`PUT`) somebody to a role or topic, or take them out (`DELETE`)."""
     return changing(method, place(group, name, _MEMBERS[group], subscriber))
+
+
+def _imported(line: Mapping[str, Any]) -> Imported:
+    problem = line.get("problem")
+    error = error_of(from_document(problem, status=422)) if problem is not None else None
+    return Imported(line["id"], line["status"], error)
 
 
 _MEMBERS = {"roles": "members", "topics": "subscribers"}

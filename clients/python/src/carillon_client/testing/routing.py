@@ -21,6 +21,7 @@ ROUTES: Mapping[tuple[str, str], Handler] = {
     ("POST", "/v1/deliveries/{}/cancel"): event_routes.cancel_delivery,
     ("POST", "/v1/signals"): event_routes.send_signal,
     ("GET", "/v1/subscribers"): people_routes.list_subscribers,
+    ("POST", "/v1/subscribers:bulk"): people_routes.import_subscribers,
     ("GET", "/v1/subscribers/{}"): people_routes.get_subscriber,
     ("PUT", "/v1/subscribers/{}"): people_routes.put_subscriber,
     ("DELETE", "/v1/subscribers/{}"): people_routes.delete_subscriber,

@@ -137,7 +137,9 @@ class FakeCarillon:
             return refused.said()
 
     def _asked(self, request: httpx2.Request, path: str, content: bytes) -> Asked:
-        body = json.loads(content) if content else None
+        is_lines = request.headers.get("content-type") == "application/jsonl"
+        body = [json.loads(line) for line in content.splitlines()] if is_lines else None
+        body = json.loads(content) if content and not is_lines else body
         query: Mapping[str, str] = dict(request.url.params)
         credential = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not path.startswith(_OWN):
