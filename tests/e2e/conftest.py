@@ -13,6 +13,7 @@ from support.platform import Platform, running_platform
 from support.seen import Seen
 from support.services import PostgresService, RabbitmqService
 from support.tenant import Tenant
+from support.two_carillons import Side, fake_side, real_side
 
 # Two fixtures of one name, because asking for servers starts them.
 if platform_is_given():
@@ -48,3 +49,10 @@ else:
 async def tenant(platform: Seen) -> Tenant:
     """A new tenant of the shared platform."""
     return await platform.new_tenant()
+
+
+@pytest.fixture(params=["platform", "fake"])
+async def side(request: pytest.FixtureRequest, platform: Seen) -> AsyncIterator[Side]:
+    """The platform and the fake in turn, for what must hold of both."""
+    async with real_side(platform) if request.param == "platform" else fake_side() as opened:
+        yield opened

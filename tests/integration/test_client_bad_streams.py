@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,10 +57,10 @@ def ready(seq: int) -> bytes:
 
 
 def item(seq: int, *, with_id: bool = True) -> bytes:
-    shown = {
-        "id": f"{ID}{seq}",
+    shown: dict[str, Any] = {
+        "id": an_id(seq),
         "seq": seq,
-        "event_id": f"{ID}{seq}",
+        "event_id": an_id(seq),
         "type": "t",
         "category": "c",
         "priority": "normal",
@@ -202,7 +203,7 @@ async def test_the_server_says_how_long_to_stay_away(server: UnrulyServer) -> No
             async def note(seconds: float) -> None:
                 waits.append(seconds)
 
-            patched.setattr("carillon_client.aio.following.asyncio.sleep", note)
+            patched.setattr("carillon_client.aio.following.asyncio", SimpleNamespace(sleep=note))
             assert shown([await anext(frames) for _ in range(3)]) == ["Ready", "Ready", "Item 1"]
         await frames.aclose()  # type: ignore[attr-defined]  # a generator
     assert waits == [1.5]

@@ -1,11 +1,15 @@
 """Carillon twice: the platform as it runs, and the fake that products test with."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from carillon_client import AsyncCarillon, Carillon, EventDetail
+from carillon_client import AsyncCarillon, Carillon, EventDetail, RetryPolicy
+from carillon_client.testing import FakeCarillon
+from support.seen import Seen
+from support.tenant import Tenant
 from support.waiting import eventually
 
 Register = Callable[[str, dict[str, Any]], Awaitable[None]]
@@ -52,3 +56,43 @@ class Side:
             (each.subscriber, each.channel, each.status, each.reason)
             async for each in self.carillon.deliveries.list(event=event)
         }
+
+
+@asynccontextmanager
+async def real_side(platform: Seen) -> AsyncIterator[Side]:
+    tenant: Tenant = await platform.new_tenant()
+
+    async def register(name: str, body: dict[str, Any]) -> None:
+        reply = await tenant.http.put(f"/v1/event-types/{name}", json=body)
+        assert reply.is_success, reply.text
+        contents = {
+            "email": {"subject": "Ticket {{ data.n }}", "text": "Number {{ data.n }}"},
+            "inapp": {"title": "Ticket {{ data.n }}", "body": "Number {{ data.n }}"},
+        }
+        for channel in body["channels"]:
+            path = f"/v1/event-types/{name}/templates/{channel}/en"
+            assert (await tenant.http.put(path, json=contents[channel])).is_success
+
+    settings: dict[str, Any] = {"source": "/test", "retry": RetryPolicy(budget_seconds=SECONDS)}
+    async with (
+        AsyncCarillon(platform.api_url, tenant.key, **settings) as carillon,
+        AsyncCarillon(platform.api_url, "ck_0000000000000000_secret") as stranger,
+    ):
+        with Carillon(platform.api_url, tenant.key, **settings) as blocking:
+            yield Side(carillon, blocking, register, stranger)
+
+
+@asynccontextmanager
+async def fake_side() -> AsyncIterator[Side]:
+    fake = FakeCarillon()
+
+    async def register(name: str, body: dict[str, Any]) -> None:
+        known = {key: value for key, value in body.items() if key in {"channels", "approval"}}
+        fake.register(name, title="Ticket {n}", body="Number {n}", **known)
+
+    async with (
+        fake.async_client(source="/test") as carillon,
+        fake.async_client(key="ck_0000000000000000_secret") as stranger,
+    ):
+        with fake.client(source="/test") as blocking:
+            yield Side(carillon, blocking, register, stranger)

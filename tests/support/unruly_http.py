@@ -117,7 +117,8 @@ def streams(*pieces: bytes, cut: bool = False) -> Behaviour:
     """Send pieces of an event stream, then end it: in order, or in the middle (`cut`)."""
 
     def answer(talk: Conversation) -> None:
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
         chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
         talk.connection.sendall(head + chunks + (b"" if cut else b"0\r\n\r\n"))
 
