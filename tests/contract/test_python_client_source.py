@@ -48,7 +48,7 @@ CALLS: list[Call[Any]] = [
     people.put_many([{"id": "u"}]),
     people.get_subscriber("u"),
     people.list_subscribers(),
-    people.delete("u"),
+    people.delete("u", erase=True),
     people.token("u", topics=[], seconds=60),
     people.list_members("roles", "r"),
     people.list_members("topics", "t"),

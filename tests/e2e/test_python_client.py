@@ -176,6 +176,19 @@ async def test_subscribers_are_registered_replaced_listed_and_forgotten(side: Si
             await call
 
 
+async def test_a_person_is_erased(side: Side) -> None:
+    kind = await side.register("ticket.solved")
+    await side.people("anna", "bat")
+    accepted = await side.carillon.send(Event(kind, {"n": 1}, users=["anna", "bat"]))
+    await side.completed(accepted.id)
+    await side.carillon.subscribers.delete("anna", erase=True)
+    people = {person for person, *_ in await side.deliveries(accepted.id)}
+    assert "bat" in people
+    assert "anna" not in people
+    with pytest.raises(NotFoundError):
+        await side.carillon.subscribers.get("anna")
+
+
 async def test_many_people_are_registered_each_with_an_answer(side: Side) -> None:
     people = side.carillon.subscribers
     given: list[dict[str, Any]] = [

@@ -54,9 +54,12 @@ class AsyncSubscribers:
         """Yield everybody by id, page by page."""
         return self._wire.rows(people.list_subscribers())
 
-    async def delete(self, subscriber: str) -> None:
-        """Forget a person: addresses, roles, topics and preferences. Raises `NotFoundError`."""
-        await self._wire.perform(people.delete(subscriber))
+    async def delete(self, subscriber: str, *, erase: bool = False) -> None:
+        """Forget a person: addresses, roles, topics and preferences. Raises `NotFoundError`.
+
+        With `erase` every trace of them goes: feed, what was rendered, and their id in events and deliveries.
+        """
+        await self._wire.perform(people.delete(subscriber, erase=erase))
 
     async def token(
         self, subscriber: str, *, topics: Sequence[str] = (), seconds: int = TOKEN_SECONDS

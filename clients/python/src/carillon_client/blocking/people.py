@@ -53,9 +53,12 @@ class Subscribers:
         """Yield everybody by id, page by page."""
         return self._wire.rows(people.list_subscribers())
 
-    def delete(self, subscriber: str) -> None:
-        """Forget a person: addresses, roles, topics and preferences. Raises `NotFoundError`."""
-        self._wire.perform(people.delete(subscriber))
+    def delete(self, subscriber: str, *, erase: bool = False) -> None:
+        """Forget a person: addresses, roles, topics and preferences. Raises `NotFoundError`.
+
+        With `erase` every trace of them goes: feed, what was rendered, and their id in events and deliveries.
+        """
+        self._wire.perform(people.delete(subscriber, erase=erase))
 
     def token(self, subscriber: str, *, topics: Sequence[str] = (), seconds: int = TOKEN_SECONDS) -> Token:
         """Return a token for this person's own feed. `topics` may be streamed besides those they follow."""

@@ -52,9 +52,10 @@ def list_subscribers() -> Call[Page[Subscriber]]:
     return listing("/v1/subscribers", Subscriber)
 
 
-def delete(subscriber: str) -> Call[None]:
-    """Forget a person."""
-    return changing("DELETE", place("subscribers", subscriber))
+def delete(subscriber: str, *, erase: bool) -> Call[None]:
+    """Forget a person; with `erase`, every trace of them."""
+    query = (("erase", "true"),) if erase else ()
+    return Call(Request("DELETE", place("subscribers", subscriber), query), lambda _said: None)
 
 
 def token(subscriber: str, *, topics: Sequence[str], seconds: int) -> Call[Token]:

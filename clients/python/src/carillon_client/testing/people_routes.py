@@ -45,9 +45,14 @@ def list_subscribers(state: State, asked: Asked) -> Said:
     return page(rows, asked, lambda row: showing.subscriber(state, row))
 
 
-def delete_subscriber(state: State, _asked: Asked, subscriber: str) -> Said:
+def delete_subscriber(state: State, asked: Asked, subscriber: str) -> Said:
     """`DELETE /v1/subscribers/{id}`."""
     person(state, subscriber)
+    if asked.query.get("erase") == "true":
+        state.feeds.pop(subscriber, None)
+        nobody = f"erased-{new_id()}"
+        for delivery in state.deliveries.values():
+            delivery.subscriber = nobody if delivery.subscriber == subscriber else delivery.subscriber
     del state.people[subscriber]
     for members in state.groups.values():
         members.discard(subscriber)
