@@ -5,9 +5,14 @@ from typing import Any
 
 from carillon_shared.db.pool import Connection
 
-# Two imports at once, in whatever order their files are, would else wait for each other.
-_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('carillon.subscribers.bulk'), $1)"
-
+# Two imports at once, in whatever order their files are, would else wait for each other. And a plan for each
+# statement, those of foreign keys as well, that knows how large the tables are: what a session planned for
+# the first batch, when hardly anybody was there, would read a whole tenant for each row.
+_BEGIN = """
+SELECT pg_advisory_xact_lock(hashtext('carillon.subscribers.bulk'), $1),
+       set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'off', true),
+       set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+"""
 _GIVEN = """
 WITH given AS MATERIALIZED (
     SELECT d->>'id' AS id, d AS doc, coalesce(d->'some_attributes', '{}') AS part
@@ -93,7 +98,7 @@ async def put_people(
 
     `created`, `updated` or `unchanged`; what a document leaves out stays as it is.
     """
-    await connection.execute(_ONE_AT_A_TIME, tenant_id)
+    await connection.execute(_BEGIN, tenant_id)
     became = dict.fromkeys((str(person["id"]) for person in people), "unchanged")
     for row in await connection.fetch(_INSERT, tenant_id, people):
         became[row["id"]] = "created"
