@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import uuid4
@@ -7,6 +8,7 @@ import pytest
 from carillon_api.stream import connection
 from carillon_shared.broker import live
 from carillon_shared.contracts.messages import LiveChunk, LiveFrame
+from starlette.requests import Request
 from support.live_api import Client, LiveApi, Tenant, open_tenant, running_api
 from support.migrated import MigratedDatabase
 from support.sse import Frame, Sse, sse
@@ -60,6 +62,17 @@ async def test_a_new_item_arrives_in_the_shape_of_the_feed(person: Client, tenan
     page = await person.call("GET", "/v1/inbox")
     assert (frame.event, frame.id) == ("notification", "1")
     assert frame.data == {"item": page["data"][0], "counts": {"unread": 1, "unseen": 1, "seq": 1}}
+
+
+async def test_an_open_stream_keeps_nothing_of_its_request(person: Client) -> None:
+    def requests() -> list[str]:
+        gc.collect()
+        found = [one for one in gc.get_objects() if isinstance(one, Request)]
+        return [one.url.path for one in found if one.scope.get("path") == "/v1/inbox/stream"]
+
+    async with sse(person.url, token=person.credential) as stream:
+        await _ready(stream)
+        assert requests() == []
 
 
 async def test_changes_made_over_http_arrive_as_updates(person: Client, tenant: Tenant) -> None:

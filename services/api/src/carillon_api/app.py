@@ -42,6 +42,7 @@ from carillon_api.settings import ApiSettings
 from carillon_api.signals.routes import router as signals_router
 from carillon_api.slow_bodies import BodyDeadline
 from carillon_api.statistics.routes import router as statistics_router
+from carillon_api.stream.holding import HeldResponses
 from carillon_api.stream.routes import router as stream_router
 from carillon_api.subscribers.membership_routes import router as memberships_router
 from carillon_api.subscribers.routes import router as subscribers_router
@@ -123,6 +124,7 @@ def make_app() -> FastAPI:
     app.router.routes.extend(health_routes(readiness(app)))
     add_error_handlers(app)
     app.add_middleware(RecipientCors)
+    app.add_middleware(HeldResponses)
     app.add_middleware(RequestLog)
     describe(app)
     return app

@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from carillon_api.errors import Problem, unavailable
 from carillon_api.stream.connection import StreamRequest
+from carillon_api.stream.holding import hold
 from carillon_api.stream.hub import Hub, TooManyStreamsError
 
 _HEADERS = {
@@ -27,9 +28,13 @@ class EventStream(Response):
         self._asked = asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request: with headers now, and a body for as long as it lasts."""
+        del receive
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        del scope
+        hold(scope, self)
+
+    async def serve(self, receive: Receive, send: Send) -> None:
+        """Send the body."""
         try:
             stream = self._hub.open(self._asked, send)
         except TooManyStreamsError:  # taken by somebody else since it was checked
