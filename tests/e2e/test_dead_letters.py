@@ -132,6 +132,17 @@ async def test_a_correction_arrives_where_and_as_it_was_put_right(platform: Seen
     assert (mail["subject"], mail["text"].strip()) == ("Due: Q3", "For Bat.")
 
 
+async def test_one_delivery_is_tried_again_by_hand(platform: Seen, tenant: Tenant) -> None:
+    story = Story(tenant)
+    event, delivery = await story.begin()
+    await story.lives_at(story.address)
+    asked = await tenant.call("POST", f"/v1/deliveries/{delivery}/retry", expect=202)
+    assert (await story.over(asked["operation_id"]))["acted"] == 1
+    await tenant.event_is(event, sent=1)
+    (mail,) = await platform.mails_to(story.address)
+    assert mail["subject"] == "Ready"
+
+
 async def test_who_has_opted_out_since_is_left_in_peace(platform: Seen, tenant: Tenant) -> None:
     story = Story(tenant)
     event, delivery = await story.begin()

@@ -284,7 +284,7 @@ async def test_dead_letters_of_poison_do_not_multiply(platform: Platform, broker
         waiting = await broker.look_into(queue)  # dead letters of other tests may be among them
         return [one for one in waiting if one is None or one == chunk] == [None]
 
-    await eventually(only_the_odd_one, seconds=30, what="stale copies to leave the dead queue")
+    await eventually(only_the_odd_one, seconds=60, what="stale copies to leave the dead queue")
 
 
 @asynccontextmanager

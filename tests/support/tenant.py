@@ -40,7 +40,7 @@ class Tenant:
             found = await self.call("GET", f"/v1/events/{event}")
             return found if found["progress"]["by_status"] == by_status else None
 
-        return await eventually(look, seconds=30, what=f"event {event} to be {by_status}")
+        return await eventually(look, seconds=60, what=f"event {event} to be {by_status}")
 
     async def deliveries(self, event: str) -> list[dict[str, Any]]:
         """Return all deliveries of an event."""
