@@ -17,6 +17,7 @@ from carillon_shared.db.transient import is_transient
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.settings import ServiceSettings
 from carillon_shared.telemetry.health import Check, health_app, serve_health
+from carillon_shared.telemetry.vitals import measure_process
 from carillon_shared.topology.model import Topology
 
 log = structlog.get_logger(__name__)
@@ -71,6 +72,8 @@ class Service:
         session.clock = clock = DatabaseClock(pool)
         looking = asyncio.create_task(clock.run(), name="clock")
         stack.callback(looking.cancel)
+        measuring = asyncio.create_task(measure_process(pool), name="vitals")
+        stack.callback(measuring.cancel)
         checks = _readiness(pool, session, session.watch(needs), shutdown)
         await stack.enter_async_context(
             serve_health(health_app(checks), host=self.health_host, port=self.health_port)

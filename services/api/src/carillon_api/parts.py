@@ -13,6 +13,7 @@ from carillon_shared.db.clock import DatabaseClock
 from carillon_shared.db.pool import Pool, open_pool
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import Shutdown
+from carillon_shared.telemetry.vitals import measure_process
 from carillon_shared.topology.carillon import DISPATCH_WINDOW, LIVE, dispatch_queue
 
 from carillon_api.authentication.api_keys import ApiKeys
@@ -60,6 +61,7 @@ async def open_services(
             await stack.enter_async_context(_running(clock.run(), "clock", shutdown))
         session.clock = clock
         await stack.enter_async_context(session)
+        await stack.enter_async_context(_running(measure_process(pool), "vitals", shutdown))
         services = _services(settings, pool, session, clock=clock, shutdown=shutdown)
         stack.push_async_callback(services.intake.close)
         await stack.enter_async_context(_running(services.intake.run(), "intake", shutdown))

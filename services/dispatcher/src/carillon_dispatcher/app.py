@@ -35,6 +35,7 @@ from carillon_dispatcher.planning.fair_work import LOWER, FairWork
 from carillon_dispatcher.planning.shares import Shares
 from carillon_dispatcher.planning.store import PlanStore
 from carillon_dispatcher.settings import DispatcherSettings
+from carillon_dispatcher.sweepers.backlog import Backlog
 from carillon_dispatcher.sweepers.dead_queues import DeadQueue
 from carillon_dispatcher.sweepers.expiry import Expiry
 from carillon_dispatcher.sweepers.loop import Sweep, keep_sweeping
@@ -75,6 +76,7 @@ async def run_dispatcher(settings: DispatcherSettings, shutdown: Shutdown) -> No
         )
         stack.push_async_callback(meter.close)
         due.append(Sweep("queue-meter", settings.dispatcher_measure_interval, meter.measure, 1))
+        due.append(Sweep("backlog", settings.dispatcher_measure_interval, Backlog(pool).measure, 1))
         _start_metrics(due)
         client = _webhook_client(settings)
         stack.push_async_callback(client.aclose)
@@ -140,8 +142,15 @@ def _dead_queues(pool: Pool, session: BrokerSession) -> list[DeadQueue]:
 
 def _start_metrics(due: list[Sweep]) -> None:
     metrics.start_at_zero(metrics.SWEEP_FAILURES, sweep=[sweep.name for sweep in due])
-    metrics.start_at_zero(metrics.OPERATED, kind=metrics.OPERATIONS, result=("done", "skipped"))
+    metrics.start_at_zero(metrics.OPERATED, kind=metrics.OPERATIONS, result=metrics.OPERATED_RESULTS)
     metrics.start_at_zero(metrics.DEAD_COPIES_REMOVED, channel=Channel)
     metrics.start_at_zero(metrics.PLANNED_SURPLUS, channel=Channel, lane=LOWER.values())
     metrics.start_at_zero(metrics.LEASES_EXPIRED, channel=Channel)
+    metrics.start_at_zero(metrics.DEAD_LETTERS, channel=Channel, reason=metrics.DEAD_REASONS)
+    metrics.start_at_zero(metrics.PLANNED_DELIVERIES, channel=Channel, status=metrics.PLANNED_STATUSES)
+    metrics.start_at_zero(metrics.OUTCOMES, channel=Channel, state=metrics.TOLD_STATES)
+    for waiting in (metrics.DEAD_LETTERS_WAITING, metrics.DEAD_LETTERS_OLDEST):
+        metrics.start_at_zero(waiting, channel=Channel)
+    for lagging in (metrics.RELAY_LAG, metrics.FANOUT_RANGES_OPEN, metrics.FANOUT_STILL):
+        metrics.start_at_zero(lagging, lane=Lane)
     metrics.start_at_zero(metrics.UNKNOWN_OUTCOMES, channel=Channel)

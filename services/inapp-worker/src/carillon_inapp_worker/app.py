@@ -8,6 +8,7 @@ from carillon_shared.consumer.batch_consumer import BatchConsumer, BatchLimits
 from carillon_shared.db.transient import is_transient
 from carillon_shared.delivery.catalogue import Catalogue
 from carillon_shared.delivery.channel_control import Consumption, PauseWatch
+from carillon_shared.delivery.counting import start_delivery_metrics
 from carillon_shared.delivery.moved import MovedLetters
 from carillon_shared.delivery.poison import PoisonStore
 from carillon_shared.delivery.watermark import WatermarkWriter
@@ -15,6 +16,7 @@ from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.lanes import Lane
 from carillon_shared.lifecycle import Shutdown
 from carillon_shared.service import Service, process_name
+from carillon_shared.telemetry import metrics
 from carillon_shared.topology.carillon import work_queue
 from carillon_shared.topology.needs import needs_of_worker
 
@@ -43,6 +45,8 @@ async def run_inapp_worker(service: Service, shutdown: Shutdown) -> None:
             publisher=session.publisher,
             moved=MovedLetters(pool),
         )
+        start_delivery_metrics(Channel.INAPP)
+        metrics.start_at_zero(metrics.EVENT_TO_INBOX_SECONDS, lane=Lane)
         poison = PoisonStore(pool)
         watch = PauseWatch(pool, channel=Channel.INAPP)
         await watch.begin()

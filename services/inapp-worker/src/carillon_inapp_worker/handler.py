@@ -18,9 +18,9 @@ from carillon_shared.delivery.work import Chunk
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.delivery import LeasedDelivery
 from carillon_shared.lifecycle import CrashPoint, crash_point
-from carillon_shared.telemetry import metrics
 from carillon_shared.topology.carillon import work_queue
 
+from carillon_inapp_worker.counting import count_buried, count_written
 from carillon_inapp_worker.feed import Addressee, Draft, Failure, FeedStore, Written
 from carillon_inapp_worker.live import live_chunks
 
@@ -93,7 +93,7 @@ class FeedHandler:
 
     async def _announce(self, written: Sequence[Written]) -> None:
         """Tell open streams; they find what is lost here in the database within half a minute."""
-        metrics.FEED_WRITES.inc(len(written))
+        count_written(written)
         messages = [live(chunk, message_id=str(uuid4())) for chunk in live_chunks(written)]
         lost = [error for error in await self._publisher.publish_many(messages) if error is not None]
         if lost:
@@ -103,7 +103,8 @@ class FeedHandler:
         """Dead letters are published even for rows buried before: a crash may have come between the two."""
         if not failures:
             return
-        await self._feed.bury(failures)
+        buried = await self._feed.bury(failures)
+        count_buried([failure for failure in failures if failure.id in buried])
         errands = errands_of([_buried(failure) for failure in failures])
         for result in await self._publisher.publish_many([errand.outgoing for errand in errands]):
             if isinstance(result, PublishError):

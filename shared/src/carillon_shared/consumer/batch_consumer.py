@@ -12,6 +12,7 @@ from carillon_shared.consumer.handling import BatchHandling, Handler, PoisonHand
 from carillon_shared.consumer.source import MessageSource
 from carillon_shared.consumer.suspects import with_head_start
 from carillon_shared.lifecycle import Shutdown
+from carillon_shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,9 @@ class BatchConsumer:
         is_transient: Callable[[BaseException], bool],
         portion_of: PortionOf | None = None,
     ) -> None:
+        metrics.start_at_zero(metrics.CONSUMER_FAILURES, queue=queues, kind=metrics.CONSUMER_FAILURE_KINDS)
+        metrics.start_at_zero(metrics.CONSUMER_BATCH_SIZE, queue=queues)
+        metrics.start_at_zero(metrics.CONSUMER_HANDLER_SECONDS, queue=queues)
         subscriptions = [session.subscribe(queue, prefetch=limits.prefetch) for queue in queues]
         self.sources = [
             MessageSource(one)

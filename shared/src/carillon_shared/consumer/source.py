@@ -28,6 +28,7 @@ class MessageSource:
         self._newest: datetime | None = None
         self._draining = False
         self._writing = asyncio.Lock()
+        start_consumer_metrics(subscription.queue)
         subscription.settled_when(lambda: not len(self._window))
 
     @property
@@ -126,6 +127,14 @@ class MessageSource:
         published = incoming.published_at
         if published is not None and (self._newest is None or published > self._newest):
             self._newest = published
+
+
+def start_consumer_metrics(queue: str) -> None:
+    """Export at zero what a consumer of this queue counts."""
+    of_queue = (queue,)
+    metrics.start_at_zero(metrics.CONSUMER_REDELIVERED, queue=of_queue)
+    metrics.start_at_zero(metrics.CONSUMER_LATE_SETTLES, queue=of_queue)
+    metrics.start_at_zero(metrics.CONSUMER_SETTLED, queue=of_queue, settlement=metrics.SETTLEMENTS)
 
 
 def _count(queue: str, settlement: Settlement) -> None:

@@ -8,6 +8,7 @@ import structlog
 from carillon_shared.clock import Clock, SystemClock
 from carillon_shared.db.pool import Pool
 from carillon_shared.db.transient import DATABASE_ERRORS
+from carillon_shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,7 @@ class DatabaseClock:
         took = self._machine.monotonic() - began
         if self._known is None or took <= _LONGEST_LOOK:
             self._known = moment, began + took / 2
+            metrics.CLOCK_SKEW.set((self._machine.now() - self.now()).total_seconds())
 
     async def run(self) -> None:
         """Look every half minute until cancelled."""

@@ -14,6 +14,7 @@ import structlog
 from asyncpg.connection import LoggedQuery
 
 from carillon_shared.db.hosts import Hosts
+from carillon_shared.telemetry import metrics
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = (
@@ -58,6 +59,9 @@ class _Pool(asyncpg.pool.Pool):
 
     def _look(self, query: LoggedQuery) -> None:
         error = query.exception
+        metrics.DATABASE_SECONDS.observe(query.elapsed)
+        if error is not None:
+            metrics.DATABASE_FAILURES.labels(_kind_of(error)).inc()
         if _shows_a_dead_link(query) or isinstance(error, asyncpg.ReadOnlySQLTransactionError):
             log.warning("database_connections_replaced", reason=type(error).__name__)
             self._condemning = asyncio.get_running_loop().create_task(self.expire_connections())
@@ -66,6 +70,12 @@ class _Pool(asyncpg.pool.Pool):
 def _shows_a_dead_link(query: LoggedQuery) -> bool:
     """Tell whether the server would have ended the statement before."""
     return isinstance(query.exception, TimeoutError) and query.elapsed >= COMMAND_SECONDS
+
+
+def _kind_of(error: BaseException) -> str:
+    if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
+        return "timeout"
+    return "refused" if isinstance(error, asyncpg.PostgresError) else "link"
 
 
 def _to_json(value: Any) -> str:

@@ -8,8 +8,8 @@ import structlog
 
 from carillon_shared.content.errors import ContentError
 from carillon_shared.delivery.failover import Providers
-from carillon_shared.delivery.guard import Permit
-from carillon_shared.delivery.provider import Composer, Provider
+from carillon_shared.delivery.guard import Guard, Permit
+from carillon_shared.delivery.provider import Composer
 from carillon_shared.delivery.time_limit import TimeLimit
 from carillon_shared.domain.addresses import InvalidAddressError
 from carillon_shared.domain.delivery import LeasedDelivery
@@ -71,7 +71,7 @@ class Attempts(Generic[MessageT]):
     async def _call(self, message: MessageT, permit: Permit[MessageT]) -> Outcome:
         guard = permit.guard
         try:
-            outcome = await self._send(message, guard.provider)
+            outcome = await self._send(message, guard)
         except Exception as error:
             log.exception("provider_adapter_raised", provider=guard.name)
             guard.give_back(permit)  # our own fault says nothing about the provider
@@ -79,10 +79,10 @@ class Attempts(Generic[MessageT]):
         guard.note(permit, outcome)
         return outcome
 
-    async def _send(self, message: MessageT, provider: Provider[MessageT]) -> Outcome:
+    async def _send(self, message: MessageT, guard: Guard[MessageT]) -> Outcome:
         try:
-            with self._limit.call():
-                return await provider.send(message)
+            with self._limit.call(), guard.timed():
+                return await guard.provider.send(message)
         except TimeoutError:
             return Unknown("timeout", f"no answer within {self._limit.seconds:g} s", provider_wide=True)
 

@@ -17,7 +17,7 @@ from carillon_shared.retry.policy import policy_for
 
 _EVENTS = """
     SELECT e.id, e.tenant_id, e.type, e.category, e.source, e.subject, e.time, e.data,
-           e.feed_event IS NOT NULL AS renews,
+           e.feed_event IS NOT NULL AS renews, e.deliver_at IS NOT NULL AS timed,
            t.slug, t.name, t.default_locale, t.default_time_zone, t.sender_name, t.sender_address, t.reply_to,
            t.brand
     FROM carillon.events e JOIN carillon.tenants t ON t.id = e.tenant_id
@@ -123,6 +123,7 @@ class Catalogue:
             reply_to=kind.reply_to,
             mandatory=kind.mandatory,
             renews=row["renews"],
+            timed=row["timed"],
         )
         titles = {name: self._types[tenant_id, name].templates for tenant_id, name in items} or None
         return EventWork(content, kind.templates, kind.policy, titles)

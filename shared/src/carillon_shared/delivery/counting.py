@@ -5,9 +5,24 @@ from collections import Counter
 from collections.abc import Sequence
 
 from carillon_shared.delivery.work import Ended
+from carillon_shared.domain.channels import Channel
+from carillon_shared.domain.lanes import Lane
 from carillon_shared.domain.states import RESTING_STATUSES, DeliveryStatus
 from carillon_shared.ids import accepted_seconds
 from carillon_shared.telemetry import metrics
+from carillon_shared.topology.ladder import LADDER
+
+
+def start_delivery_metrics(channel: Channel) -> None:
+    """Export at zero what a worker of this channel counts, so that the first failure shows in a rate."""
+    of_channel = (channel,)
+    metrics.start_at_zero(metrics.ATTEMPTS, channel=of_channel, outcome=metrics.ATTEMPT_OUTCOMES)
+    metrics.start_at_zero(metrics.DEAD_LETTERS, channel=of_channel, reason=metrics.DEAD_REASONS)
+    metrics.start_at_zero(metrics.UNKNOWN_OUTCOMES, channel=of_channel)
+    metrics.start_at_zero(metrics.CHANNEL_PAUSED, channel=of_channel)
+    metrics.start_at_zero(metrics.CONSUMPTION_STOPPED, channel=of_channel)
+    metrics.start_at_zero(metrics.EVENT_TO_SETTLE_SECONDS, channel=of_channel, lane=Lane)
+    metrics.start_at_zero(metrics.RETRIES, channel=of_channel, tier=[tier.label for tier in LADDER])
 
 
 def count_attempts(ended: Sequence[Ended]) -> None:

@@ -1,5 +1,6 @@
 """A provider and what protects it: its circuit breaker and its rate limit."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -9,6 +10,7 @@ from carillon_shared.clock import Clock
 from carillon_shared.delivery.breaker import BreakerState, CircuitBreaker
 from carillon_shared.delivery.provider import Provider
 from carillon_shared.delivery.rate_limit import TokenBucket
+from carillon_shared.delivery.throttling import is_throttling
 from carillon_shared.domain.channels import Channel
 from carillon_shared.domain.outcomes import Outcome, Retry, Unknown
 from carillon_shared.telemetry import metrics
@@ -47,12 +49,19 @@ class Guard(Generic[MessageT]):
         self._now = clock.monotonic
         self._shown: BreakerState | None = None
         self._permit = Permit(self, breaker.epoch)
+        self._seconds = metrics.PROVIDER_SECONDS.labels(channel, provider.name)
+        for metric in (metrics.PROVIDER_FAILURES, metrics.PROVIDER_THROTTLED):
+            metrics.start_at_zero(metric, channel=(channel,), provider=(provider.name,))
         self._show("it begins")
 
     @property
     def name(self) -> str:
         """The provider's name."""
         return self.provider.name
+
+    def timed(self) -> AbstractContextManager[object]:
+        """Measure the call that is made within."""
+        return self._seconds.time()
 
     def room(self, wanted: int) -> int:
         """Return how many of `wanted` calls may begin now."""
@@ -104,6 +113,8 @@ class Guard(Generic[MessageT]):
             if isinstance(outcome, Retry) and outcome.after:
                 self._breaker.open_for(outcome.after, now)
             metrics.PROVIDER_FAILURES.labels(self._channel, self.name).inc()
+            if is_throttling(outcome):
+                metrics.PROVIDER_THROTTLED.labels(self._channel, self.name).inc()
             self._show(f"{outcome.code}: {outcome.error}")
             return
         self._show("it answers again")

@@ -15,6 +15,7 @@ from carillon_shared.delivery.attempt import Attempts
 from carillon_shared.delivery.breaker import BreakerPolicy, CircuitBreaker
 from carillon_shared.delivery.catalogue import Catalogue
 from carillon_shared.delivery.channel_control import Consumption, PauseWatch
+from carillon_shared.delivery.counting import start_delivery_metrics
 from carillon_shared.delivery.engine import DeliveryEngine
 from carillon_shared.delivery.failover import Providers
 from carillon_shared.delivery.guard import Guard
@@ -67,6 +68,7 @@ async def run_worker(worker: ChannelWorker[MessageT], service: Service, shutdown
         pool, session = await service.open(
             stack, f"{worker.channel}-worker", shutdown, needs=needs_of_worker(worker.channel)
         )
+        start_delivery_metrics(worker.channel)
         sources = [
             MessageSource(session.subscribe(work_queue(worker.channel, lane), prefetch=PREFETCH[lane]))
             for lane in Lane

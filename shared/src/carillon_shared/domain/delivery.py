@@ -58,6 +58,7 @@ class EventContent:
     sender_address: str | None = None
     reply_to: str | None = None
     mandatory: bool = False  # its recipients cannot opt out
+    timed: bool = False  # it was to wait, for a moment of its sender's choice
     renews: bool = False  # its feed items are those of an event that it has replaced
 
     def corrected(self, data: Mapping[str, Any] | None) -> "EventContent":

@@ -40,6 +40,21 @@ INTAKE_FLUSH_SECONDS = Histogram(
 )
 SCHEDULE_TICKS = Counter("carillon_schedule_ticks_total", "Ticks of schedules.", ["result"])
 
+# The process
+LOOP_LAG_SECONDS = Histogram(
+    "carillon_loop_lag_seconds", "By how much a timer of the event loop was late.", buckets=_FAST
+)
+CLOCK_SKEW = Gauge(
+    "carillon_clock_skew_seconds", "By how much this machine's clock is ahead of the database's."
+)
+DATABASE_CONNECTIONS = Gauge(
+    "carillon_database_connections", "Connections of this process's pool to the database.", ["state"]
+)
+DATABASE_SECONDS = Histogram("carillon_database_seconds", "Duration of one statement.", buckets=_FAST)
+DATABASE_FAILURES = Counter(
+    "carillon_database_failures_total", "Statements that failed, by what ended them.", ["kind"]
+)
+
 # Requests; the route is its template, such as /v1/events/{event}
 HTTP_REQUESTS = Counter("carillon_http_requests_total", "Requests answered.", ["route", "method", "status"])
 HTTP_SECONDS = Histogram("carillon_http_seconds", "Duration of one request.", ["route"], buckets=_FAST)
@@ -81,7 +96,24 @@ CONSUMER_FAILURES = Counter(
     "carillon_consumer_failures_total", "Handler calls that raised.", ["queue", "kind"]
 )
 
-# Relay and rescue
+# Relay and rescue, as a dispatcher measures them
+RELAY_LAG = Gauge(
+    "carillon_relay_lag_seconds",
+    "Time for which the event that is owed to the broker longest has been owed; 0 when none is.",
+    ["lane"],
+)
+DUE_LAG = Gauge(
+    "carillon_due_lag_seconds",
+    "Time for which the hold, retry or unknown outcome that is due longest has been due; 0 when none is.",
+)
+FANOUT_RANGES_OPEN = Gauge(
+    "carillon_fanout_ranges_open", "Ranges of large audiences that are not published yet.", ["lane"]
+)
+FANOUT_STILL = Gauge(
+    "carillon_fanout_still_seconds",
+    "Time for which the fan-out that moved least recently has not moved; 0 when none is open.",
+    ["lane"],
+)
 RELAYED = Counter("carillon_relay_events_total", "Owed events published by the relay.")
 RESCUED = Counter("carillon_rescues_total", "What was lost on its way and started again.", ["what"])
 SWEEP_FAILURES = Counter("carillon_sweep_failures_total", "Rounds of a sweep that failed.", ["sweep"])
@@ -95,6 +127,16 @@ RETENTION_ENDED = Counter(
 )
 RETENTION_WAITING = Gauge(
     "carillon_retention_partitions_waiting", "Partitions that have had their time and are still here."
+)
+
+# Dead letters, as a dispatcher counts them
+DEAD_LETTERS_WAITING = Gauge(
+    "carillon_dead_letters_waiting", "Dead letters that wait for a person.", ["channel"]
+)
+DEAD_LETTERS_OLDEST = Gauge(
+    "carillon_dead_letters_oldest_seconds",
+    "Time for which the oldest dead letter has waited; 0 when there is none.",
+    ["channel"],
 )
 
 # Operators
@@ -128,6 +170,11 @@ PROVIDER_FAILURES = Counter(
     "Failures that are the provider's, for everybody: what its breaker counts.",
     ["channel", "provider"],
 )
+PROVIDER_THROTTLED = Counter(
+    "carillon_provider_throttled_total",
+    "Answers by which a provider asked for fewer calls.",
+    ["channel", "provider"],
+)
 CHANNEL_PAUSED = Gauge("carillon_channel_paused", "1 while operators have paused the channel.", ["channel"])
 CONSUMPTION_STOPPED = Gauge(
     "carillon_consumption_stopped", "1 while a worker takes no new messages of its channel.", ["channel"]
@@ -151,6 +198,18 @@ EVENT_TO_SETTLE_SECONDS = Histogram(
     buckets=_JOURNEY,
 )
 
+EVENT_TO_INBOX_SECONDS = Histogram(
+    "carillon_event_to_inbox_seconds",
+    "From the event's acceptance to its item in a feed; events with a `deliver_at` are left out.",
+    ["lane"],
+    buckets=_JOURNEY,
+)
+EVENT_TO_STREAM_SECONDS = Histogram(
+    "carillon_event_to_stream_seconds",
+    "From the event's acceptance to its frame on the open streams of here, once for each live message.",
+    buckets=_JOURNEY,
+)
+
 # Queues, as a dispatcher measures them
 QUEUE_MESSAGES = Gauge("carillon_queue_messages", "Messages that wait in the queue.", ["queue"])
 QUEUE_CONSUMERS = Gauge("carillon_queue_consumers", "Consumers of the queue.", ["queue"])
@@ -169,8 +228,37 @@ INTAKE_RESULTS = ("accepted", "duplicate", "rejected")
 PUBLISH_RESULTS = ("confirmed", "returned", "refused", "unconfirmed", "not_connected")
 RECEIPT_RESULTS = ("raised", "kept", "repeated", "unmatched")
 PURPOSES = ("publish", "consume")
-FRAME_EVENTS = ("notification", "update", "reset", "ready", "signal")
+FRAME_EVENTS = ("notification", "update", "signal", "slow_close")
 OPERATIONS = ("replay", "discard", "reconcile")
+OPERATED_RESULTS = ("done", "skipped")
+ATTEMPT_OUTCOMES = ("sent", "retry", "undeliverable", "rejected", "unknown", "hold")
+DEAD_REASONS = (
+    "provider_rejected",
+    "template_missing",
+    "template_error",
+    "retries_exhausted",
+    "outcome_unknown",
+    "poison",
+)
+SETTLEMENTS = ("ack", "requeue", "dead_letter")
+CONSUMER_FAILURE_KINDS = ("transient", "bug")
+CONNECTION_STATES = ("busy", "idle")
+DATABASE_FAILURE_KINDS = ("timeout", "refused", "link")
+PLANNED_STATUSES = ("queued", "held", "skipped")
+TOLD_STATES = (
+    "sent",
+    "delivered",
+    "read",
+    "failed",
+    "dead",
+    "expired",
+    "cancelled",
+    "discarded",
+    "skipped",
+    "unknown",
+)
+TICK_RESULTS = ("fired", "refused", "missed")
+WEBHOOK_RESULTS = ("delivered", "failed")
 RESCUES = ("event", "range", "queued", "retrying", "unknown", "hold")
 
 
@@ -190,7 +278,9 @@ start_at_zero(BROKER_CONNECTED, purpose=PURPOSES)
 start_at_zero(BROKER_BLOCKED, purpose=PURPOSES)
 start_at_zero(BROKER_CONNECTS, purpose=PURPOSES)
 start_at_zero(PUBLISHED, result=PUBLISH_RESULTS)
+start_at_zero(DATABASE_CONNECTIONS, state=CONNECTION_STATES)
+start_at_zero(DATABASE_FAILURES, kind=DATABASE_FAILURE_KINDS)
 start_at_zero(FRAMES_SENT, event=FRAME_EVENTS)
 start_at_zero(RESCUED, what=RESCUES)
-start_at_zero(SCHEDULE_TICKS, result=("fired", "refused", "missed"))
-start_at_zero(WEBHOOKS, result=("delivered", "failed"))
+start_at_zero(SCHEDULE_TICKS, result=TICK_RESULTS)
+start_at_zero(WEBHOOKS, result=WEBHOOK_RESULTS)

@@ -5,6 +5,7 @@ import random
 import time
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 from carillon_shared.broker import Incoming
@@ -13,6 +14,7 @@ from carillon_shared.contracts.codec import UndecodableMessageError, decode
 from carillon_shared.contracts.messages import LiveChunk, LiveFrame, LiveGone, LiveSignal
 from carillon_shared.db.pool import Pool
 from carillon_shared.db.transient import DATABASE_ERRORS
+from carillon_shared.ids import accepted_seconds
 from carillon_shared.telemetry import metrics
 
 from carillon_api.stream import frames
@@ -155,6 +157,14 @@ class Hub:
                     await asyncio.sleep(0)
         if written:
             metrics.FRAMES_SENT.labels(changes.event).inc(written)
+            self._measure_journey(changes)
+
+    def _measure_journey(self, changes: LiveChunk) -> None:
+        """A live message is of one event. What was to wait, for a hold or a `deliver_at`, counts as well."""
+        event = (changes.tails[0] or {}).get("event_id") if changes.tails else None
+        if changes.event == "notification" and event is not None:
+            seconds = self._clock.now().timestamp() - accepted_seconds(UUID(event))
+            metrics.EVENT_TO_STREAM_SECONDS.observe(max(seconds, 0.0))
 
     def _show_change(self, stream: LiveStream, head: LiveFrame, tails: Tails) -> bool:
         if not stream.takes(head.seq):
