@@ -1,4 +1,4 @@
-"""What waits in the database is measured by age and number, on a real PostgreSQL, with a dispatcher's rights."""
+"""What waits in the database is measured by age and number, by a dispatcher, on a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
 
@@ -48,7 +48,8 @@ async def test_what_is_owed_due_and_dead_has_its_age(migrated: MigratedDatabase,
         "UPDATE carillon.events SET owed_at = now() - interval '5 min', lane = 'normal'"
     )
     await planning.owner.execute(
-        "INSERT INTO carillon.due SELECT id, now() - interval '7 min', 'hold' FROM carillon.deliveries LIMIT 1"
+        """INSERT INTO carillon.due SELECT id, now() - interval '7 min', 'hold'
+           FROM carillon.deliveries LIMIT 1"""
     )
     await planning.owner.execute(
         """INSERT INTO carillon.dead_letters
@@ -68,9 +69,11 @@ async def test_a_fan_out_that_stands_still_has_its_age(
     migrated: MigratedDatabase, planning: Planning
 ) -> None:
     event = await planning.add_event({"everyone": True}, channels=(Channel.EMAIL,))
-    assert await planning.plan(event) != []
+    assert await planning.plan(event) == [Verdict.LARGE]
+    assert await planning.plan(event) == [Verdict.RANGES]
     await planning.owner.execute(
-        "UPDATE carillon.events SET lane = 'bulk', status = 'dispatching', accepted_at = now() - interval '6 min'"
+        """UPDATE carillon.events
+           SET lane = 'bulk', status = 'dispatching', accepted_at = now() - interval '6 min'"""
     )
     await planning.owner.execute(
         "UPDATE carillon.fanout_ranges SET planned_at = NULL, published_at = NULL WHERE event_id = $1", event
