@@ -62,7 +62,9 @@ def test_alerts_fire_and_do_not_fire(path: Path) -> None:
 
 
 def test_every_alert_is_tested_to_fire_and_not_to_fire() -> None:
-    fires, silent, labels = set(), set(), set()
+    fires: set[str] = set()
+    silent: set[str] = set()
+    labels: set[tuple[str, str]] = set()
     for path in TESTS:
         for group in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]:
             for case in group["alert_rule_test"]:
@@ -96,7 +98,7 @@ def test_a_page_has_its_parts_and_names_what_exists(path: Path) -> None:
     assert queries or path.stem == "carillon-watchdog"
     for query in queries:
         assert metrics_in(query) - _known() == set(), query
-    for target in re.findall(r"\]\(([^)#]+)\)", re.sub(r"`[^`]+`", "", page)):
+    for target in re.findall(r"\]\(([^)#]+)\)", re.sub(r"`[^`\n]+`", "", page)):
         assert (path.parent / target).exists(), target
 
 
