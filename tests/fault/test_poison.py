@@ -154,17 +154,19 @@ async def test_a_message_in_the_wrong_place_is_set_aside(platform: Platform, bro
 
     async def set_aside() -> bool:
         found.extend(await broker.drain(dead_queue(Channel.INAPP)))
-        return bool(found)
+        return any(isinstance(message, LiveSignal) for message in found)
 
     await eventually(set_aside, seconds=30, what="the message in the feed's dead letters")
-    assert [type(message) for message in found] == [LiveSignal]
+    others = [message for message in found if not isinstance(message, LiveSignal)]
+    assert len(found) - len(others) == 1
+    assert {type(message) for message in others} <= {DeadDelivery}  # of other tests
     pool = await platform.database.pool(max_size=1)
 
     async def kept() -> bool:
         kinds = await pool.fetch(
             "SELECT message_type FROM carillon.poison_messages WHERE queue = $1", DISPATCH_DEAD_QUEUE
         )
-        return [row["message_type"] for row in kinds] == [LiveSignal.TYPE]
+        return [row["message_type"] for row in kinds].count(LiveSignal.TYPE) == 1
 
     await eventually(kept, seconds=30, what="the dispatcher to keep the message")
     await pool.close()
