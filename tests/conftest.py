@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import pytest
+from carillon_local.errors import LocalError
 from carillon_local.postgres import PostgresServer
 from carillon_local.rabbitmq import RabbitmqServer
 from support import migrated as migrated_databases
 from support.local_servers import LocalServers
 from support.migrated import MigratedDatabase
+from support.programs import ensure_program
 from support.services import POSTGRES, RABBITMQ, PostgresService, RabbitmqService, Services
 
 _SERVICES = pytest.StashKey[Services]()
@@ -21,11 +23,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Start what the selected tests need now, side by side and outside any test's time limit."""
+    """Install and start what the selected tests need now, outside any test's time limit."""
     if session.testsfailed or session.config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     session.config.stash[_SERVICES].begin(wanted & {POSTGRES, RABBITMQ})
+    marks = [mark for item in session.items for mark in item.iter_markers("needs")]
+    for program in sorted({program for mark in marks for program in mark.args}):
+        with suppress(LocalError):  # the tests that need it say so themselves
+            ensure_program(program, _speaker(session.config))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -22,6 +22,8 @@ from support.alerting import (
 from support.metrics_page import described_metrics
 from support.promtool import promtool
 
+pytestmark = pytest.mark.needs("promtool")
+
 # Of the plugin rabbitmq_prometheus, in 3.10 and 4.1 alike.
 BROKERS = {"rabbitmq_alarms_memory_used_watermark", "rabbitmq_alarms_free_disk_space_watermark"}
 ALERTS = sorted({rule["alert"] for rule in alerts()})

@@ -13,12 +13,13 @@ from carillon_local.ports import PortHolder
 from support.audience import register_many
 from support.curl import CurlStream, Version, curl_stream
 from support.platform import Platform
-from support.proxies import Name, Proxy, ensure_program, running_proxy
+from support.programs import ensure_program
+from support.proxies import Name, Proxy, running_proxy
 from support.sse import Frame, Sse, sse
 from support.tenant import Tenant
 from support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(600)  # with the installation of the proxies, once
+pytestmark = [pytest.mark.timeout(300), pytest.mark.needs("nginx", "caddy", "curl")]
 PROXIES: tuple[Name, ...] = ("nginx", "caddy")
 BEHIND = [(name, version) for name in PROXIES for version in ("1.1", "2")]
 REPLICAS = ("api", "api-2")

@@ -14,6 +14,8 @@ from support.migrated import MigratedDatabase
 from support.platform import Platform, running_platform
 from support.promtool import promtool
 
+pytestmark = pytest.mark.needs("promtool")
+
 PORTS = {
     "api": "metrics_api",
     "dispatcher": "metrics_dispatcher",

@@ -1,33 +1,11 @@
-"""Prometheus' own checks, from Debian's package; installed when it is missing and that is possible."""
+"""Prometheus' own checks. A test that runs them says so: `pytest.mark.needs("promtool")`."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
-from carillon_local import apt
-from carillon_local.errors import LocalError
+from support.programs import ensure_program
 
-_MISSING = (
-    "promtool is not installed and cannot be installed from here. Install it and start again: "
-    "`sudo apt-get install prometheus` (Debian), or put Prometheus' own `promtool` on the PATH"
-)
 _SECONDS = 60.0
-
-
-def ensure_promtool() -> Path:
-    """Return the program, installing the package first when it is missing; its service is not started.
-
-    Raises:
-        LocalError: when it is missing and this process may not install it.
-    """
-    if program := shutil.which("promtool"):
-        return Path(program)
-    if not apt.can_install():
-        raise LocalError(_MISSING)
-    apt.install("prometheus", services=("prometheus",))
-    if program := shutil.which("promtool"):
-        return Path(program)
-    raise LocalError(_MISSING)
 
 
 def promtool(*arguments: str | Path, given: bytes = b"") -> str:
@@ -36,7 +14,7 @@ def promtool(*arguments: str | Path, given: bytes = b"") -> str:
     Raises `AssertionError` with what it says when it ends with another code than 0.
     """
     done = subprocess.run(  # noqa: S603 - a fixed program, and our own files
-        [ensure_promtool(), *arguments],
+        [ensure_program("promtool", print), *arguments],
         input=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -5,23 +5,19 @@ Only what those files mark as a reader's own is changed: addresses, the certific
 
 import asyncio
 import re
-import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from carillon_local import apt
-from carillon_local.errors import LocalError
 from carillon_local.processes import leash
 from support.throw_away_tls import certificate_file
 from support.waiting import eventually
 
 Name = Literal["nginx", "caddy"]
 DEPLOY = Path(__file__).parents[2] / "deploy"
-_SERVICES = {"nginx": ("nginx",), "caddy": ("caddy",), "curl": ()}
 _REPLICA = re.compile(r"^(?P<before>.*)127\.0\.0\.1:8080(?P<after>.*)$", re.MULTILINE)
 _NGINX_MAIN = """\
 daemon off;
@@ -47,25 +43,6 @@ class Proxy:
     url: str
     certificate: Path  # that clients trust
     folder: Path  # with its logs
-
-
-def ensure_program(name: str, say: Callable[[str], None]) -> str:
-    """Return a program's path, installing the Debian package of its name first when it is missing.
-
-    Raises:
-        LocalError: when it is missing and this process may not install it.
-    """
-    if found := shutil.which(name):
-        return found
-    if not apt.can_install():
-        raise LocalError(
-            f"{name} is not installed and cannot be installed from here: `sudo apt-get install {name}`"
-        )
-    say(f"Installing {name} with apt (once; it is neither started nor enabled)")
-    apt.install(name, services=_SERVICES[name])
-    if found := shutil.which(name):
-        return found
-    raise LocalError(f"the package {name} brought no program of that name")
 
 
 @asynccontextmanager
