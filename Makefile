@@ -92,6 +92,6 @@ compose-down: ## End what `make compose-up` started; data is kept.
 	@docker compose down
 
 .PHONY: bench
-bench: .tools/bin/uv ## Measure against the floors and Celery (private servers, about 7 minutes); writes docs/benchmarks.md.
+bench: .tools/bin/uv ## Measure against the floors and Celery (about 7 minutes; ONLY=streams: open streams, 4 minutes); writes docs/benchmarks.md.
 	@UV_PROJECT_ENVIRONMENT=.tools/bench $(UV) sync --quiet --locked --group bench
-	@PYTHONPATH=tests .tools/bench/bin/python -m bench --write
+	@PYTHONPATH=tests .tools/bench/bin/python -m bench --write $(if $(ONLY),--only $(ONLY))

@@ -15,25 +15,33 @@ from bench.idle import rest
 from bench.intake import Intakes, can_run
 from bench.large import Large, tell_everybody
 from bench.line_up import Drains
-from bench.report import as_json, large_table, markdown, replace_figures, surroundings
+from bench.nchan import ensure_nchan
+from bench.report import Surroundings, as_json, large_table, markdown, replace_figures, surroundings
 from bench.results import Resting, Run
 from bench.servers import Servers, private_servers
+from bench.stream_figures import streams_json, streams_table
+from bench.streams import Outcome, Sizes, can_compare, measure_streams
+from carillon_local.errors import LocalError
 from carillon_local.places import find_checkout
 from carillon_shared.telemetry.logging import configure_logging
 
-_SCENARIOS = ("s1", "s3", "s4", "idle", "large")
+_SCENARIOS = ("s1", "s3", "s4", "idle", "large", "streams")
 _IDLE_SECONDS = 20.0
 _PEOPLE = 50_000
 _MANY_PEOPLE = 1_000_000
+_STREAMS = 10_000
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", choices=_SCENARIOS, help="one scenario (all but large)")
+    parser.add_argument("--only", choices=_SCENARIOS, help="one scenario (all but large and streams)")
     parser.add_argument("--rounds", type=int, default=4, help="measured rounds after one warm-up (4)")
     parser.add_argument("--items", type=int, default=8_000, help="deliveries of one drain (8000)")
     parser.add_argument("--concurrency", type=int, default=1000, help="send slots of the worker (1000)")
     parser.add_argument("--people", type=int, help="people of one broadcast (50000; large: 1000000)")
+    parser.add_argument(
+        "--streams", type=int, default=_STREAMS, help="open streams of each contender (10000)"
+    )
     parser.add_argument("--seconds", type=int, default=4, help="length of one load on the API (4)")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
@@ -48,6 +56,9 @@ def main() -> None:
         sys.exit("S4 needs wrk, a load generator: `apt-get install wrk`, or choose another with --only.")
     checkout = find_checkout(Path(__file__))
     where = surroundings(checkout, os.getloadavg()[0])
+    if options.only == "streams":
+        _main_of_streams(options, where, checkout)
+        return
     if options.only == "large":
         with private_servers() as servers:
             large = uvloop.run(_measure_large(options, servers))
@@ -64,6 +75,32 @@ def main() -> None:
     tables = {"figures": markdown(where, others, resting)} if others or resting else {}
     tables |= {"broadcast": markdown(where, broadcast)} if broadcast else {}
     _show(tables, checkout, write=options.write)
+
+
+def _main_of_streams(options: argparse.Namespace, where: Surroundings, checkout: Path) -> None:
+    if not can_compare():
+        sys.exit(
+            "sse-starlette is missing, which is in the dependency group `bench`: `make bench ONLY=streams`."
+        )
+    try:
+        nginx = ensure_nchan(lambda text: sys.stderr.write(f"{text}\n"))
+    except LocalError as error:
+        sys.exit(str(error))
+    sizes = Sizes(streams=options.streams, rounds=options.rounds, seconds=options.seconds)
+    with private_servers() as servers:
+        outcome = uvloop.run(_measure_streams(sizes, servers, nginx))
+    if options.json:
+        text = json.dumps(streams_json(where, sizes.described(), outcome.samples), indent=2)
+        options.json.write_text(f"{text}\n", encoding="utf-8")
+    table = streams_table(where, sizes.described(), outcome.samples)
+    _show({"streams": table}, checkout, write=options.write and not outcome.error)
+    if outcome.error:
+        sys.exit(f"Not everything was measured, and nothing written: {outcome.error}")
+
+
+async def _measure_streams(sizes: Sizes, servers: Servers, nginx: str) -> Outcome:
+    async with prepared(servers, people=sizes.streams) as workload:
+        return await measure_streams(servers, workload, nginx=nginx, sizes=sizes)
 
 
 def _show(tables: Mapping[str, str], checkout: Path, *, write: bool) -> None:

@@ -7,7 +7,7 @@ import signal
 import smtplib
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,6 +210,11 @@ class RunningPlatform:
     servers: Servers
     url: str
 
+    @property
+    def port(self) -> int:
+        """Where the API listens."""
+        return int(self.url.rpartition(":")[2])
+
     def usage(self) -> dict[str, Usage]:
         """What services, broker and database have used by now."""
         return _summed(self.usages())
@@ -220,12 +225,14 @@ class RunningPlatform:
 
 
 @asynccontextmanager
-async def running_platform(servers: Servers, settings: Mapping[str, str]) -> AsyncIterator[RunningPlatform]:
-    """Start every service but that of WhatsApp, and end them all afterwards."""
+async def running_platform(
+    servers: Servers, settings: Mapping[str, str], *, without: Collection[str] = ("whatsapp-worker",)
+) -> AsyncIterator[RunningPlatform]:
+    """Start every service but these, and end them all afterwards."""
     ports = {name: servers.ports.pick() for name in PORTS}
     ports["postgres"] = servers.postgres.port
     addresses = Addresses(ports, servers.secrets, servers.rabbitmq.amqp_url)
-    services = [service for service in SERVICES if service.name != "whatsapp-worker"]
+    services = [service for service in SERVICES if service.name not in without]
     async with AsyncExitStack() as stack:
         started = [
             await stack.enter_async_context(running(_program(service, addresses, settings), servers.logs))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.accounting import Usage, usages
+from carillon_local.processes import leash
 
 _FIRST_SECONDS = 60.0
 _ALL_SECONDS = 120.0
@@ -76,6 +77,7 @@ async def running(program: Program, logs: Path) -> AsyncIterator[Started]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=leash(signal.SIGTERM),  # noqa: PLW1509 - it ends with us, whatever ends us
         )
     started = Started(program.name, process, log, program.ends_with)
     try:
