@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -52,6 +53,8 @@ def main() -> None:
     """Run the scenarios, print the tables and write them where they are wanted."""
     options = _arguments()
     configure_logging("bench", level="WARNING", log_format="console")
+    # Who is told to end ends as after Ctrl-C: with all that was started, and its folders.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     if options.only in {None, "s4"} and not can_run():
         sys.exit("S4 needs wrk, a load generator: `apt-get install wrk`, or choose another with --only.")
     checkout = find_checkout(Path(__file__))
